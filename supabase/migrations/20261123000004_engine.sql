@@ -306,7 +306,11 @@ begin
   update private.steps set state = 'done', token = null, lease_until = null where run_id = p_run and step_number = p_step_number;
   delete from public.agent_task_queue where run_id = p_run and step_number = p_step_number;
 
-  perform private.add_messages(p_run, p_step_number, v_step.step_id, c -> 'messages');
+  -- a tool's result answers the call that made the step: its id is ours to know, not the writer's
+  perform private.add_messages(p_run, p_step_number, v_step.step_id, (
+    select coalesce(jsonb_agg(case when v_step.kind = 'tool' and e ->> 'role' = 'tool'
+      then e || jsonb_build_object('tool_call_id', v_step.tool_call_id, 'tool_name', v_tool) else e end order by n), '[]')
+    from jsonb_array_elements(c -> 'messages') with ordinality as m (e, n)));
   for v_e in select e from jsonb_array_elements(c -> 'messages') e where e ->> 'role' = 'assistant' and e ->> 'content' <> '' loop
     v_logs := v_logs || jsonb_build_object('log_type', 'info', 'message', left(v_e ->> 'content', 500), 'event', 'message',
       'message_id', v_e ->> 'id', 'step_id', v_step.step_id,
@@ -360,7 +364,8 @@ begin
   if v_kind = 'group' then
     update private.runs set group_open = group_open - 1 where run_id = p_run returning * into v_run;
     if v_run.group_open = 0 then
-      v_next := jsonb_build_object('kind', 'steps', 'steps', jsonb_build_array(v_next -> 'then'));
+      v_next := jsonb_build_object('kind', 'steps', 'steps', jsonb_build_array(
+        v_next -> 'then' || jsonb_build_object('phase_number', v_row.current_phase)));
       v_kind := 'steps';
     end if;
   end if;

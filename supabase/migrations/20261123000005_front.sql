@@ -120,15 +120,20 @@ create function private.cancel_run(p_run uuid) returns jsonb language plpgsql se
 declare
   v_status public.agent_run_status;
   v_jobs jsonb;
+  v_publications jsonb;
 begin
   perform 1 from private.runs where run_id = p_run for update;
   select status into v_status from public.agent_runs where id = p_run;
   if v_status in ('completed', 'failed', 'cancelled', 'timeout') then
     perform private.fail(400, 'invalid_state', 'Cannot cancel run in status: ' || v_status);
   end if;
-  select coalesce(jsonb_agg(job_name), '[]') into v_jobs from private.waits where run_id = p_run and kind = 'job' and finished_at is null;
+  -- A step whose job is out is delivered once more: it finds its run ended and removes the job.
+  select coalesce(jsonb_agg(w.job_name), '[]'), coalesce(jsonb_agg(private.publication(q) || jsonb_build_object(
+      'publication', q.publication + 1, 'delay_seconds', 0)), '[]') into v_jobs, v_publications
+  from private.waits w join public.agent_task_queue q using (run_id, step_number)
+  where w.run_id = p_run and w.kind = 'job' and w.finished_at is null;
   perform private.finish_run(p_run, 'cancelled', null, null, null);
-  return private.run_answer(p_run, '[]') || jsonb_build_object('jobs', v_jobs);
+  return private.run_answer(p_run, v_publications) || jsonb_build_object('jobs', v_jobs);
 end
 $$;
 

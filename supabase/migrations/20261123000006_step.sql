@@ -36,7 +36,13 @@ begin
   if not found then return '{"refused": "unknown", "publications": []}'; end if;
   v_now := clock_timestamp();
   select * into v_row from public.agent_runs where id = v_id;
-  if v_row.status in ('completed', 'failed', 'cancelled', 'timeout') then return '{"refused": "final", "publications": []}'; end if;
+  if v_row.status in ('completed', 'failed', 'cancelled', 'timeout') then
+    with removed as (
+      delete from private.jobs_to_remove j using private.waits w where w.run_id = v_id and j.job_name = w.job_name returning j.job_name
+    )
+    select coalesce(jsonb_agg(job_name), '[]') into v_logs from removed;
+    return jsonb_build_object('refused', 'final', 'publications', '[]'::jsonb, 'jobs_to_remove', v_logs);
+  end if;
   select * into v_step from private.steps where run_id = v_id and step_number = v_number;
   if not found then return '{"refused": "unknown", "publications": []}'; end if;
   if v_step.state <> 'open' then

@@ -1,0 +1,76 @@
+import { createCache } from '../../shared/adapters/upstash/cache.ts'
+import { createLog } from '../../shared/adapters/pino/log.ts'
+import { createSignatureVerifier } from '../../shared/adapters/qstash/signature.ts'
+import { createStepStore } from '../../shared/adapters/supabase/step-store.ts'
+import type { StepConfig } from '../../shared/config/readConfig.ts'
+import { schedulerOptions } from '../../shared/config/schedulerOptions.ts'
+import { lazy } from '../../shared/core/lazy.ts'
+import type { StepDeps } from '../../shared/engine/step-deps.ts'
+import type { Service } from '../../shared/http/service.ts'
+import { stepApp } from './routes.ts'
+
+/** Wires the step function. SDKs that not every invocation needs are loaded when they are. */
+export async function createStep(config: StepConfig): Promise<Service> {
+  const log = createLog({ service: 'step', level: config.logLevel, version: config.version })
+  const supabase = {
+    url: config.supabaseUrl,
+    anonKey: config.supabaseAnonKey,
+    roleToken: config.supabaseRoleToken,
+    timeoutMs: config.storeTimeoutSeconds * 1000,
+  }
+  const storage = lazy(() => import('../../shared/adapters/supabase/storage.ts'))
+  const blobs = lazy(async () => (await storage()).createBlobs({ ...supabase, timeoutMs: 60_000 }))
+  const artifacts = lazy(async () => (await storage()).createArtifacts({ ...supabase, timeoutMs: 60_000 }))
+  const scheduler = lazy(async () => {
+    const { createScheduler } = await import('../../shared/adapters/qstash/scheduler.ts')
+    return createScheduler(schedulerOptions(config))
+  })
+  const model = lazy(async () => {
+    const { createModel } = await import('../../shared/adapters/anthropic/model.ts')
+    return createModel({ apiKey: config.anthropicApiKey, baseUrl: config.anthropicBaseUrl, model: config.model })
+  })
+  const sandbox = lazy(async () => {
+    const { createLocalSandbox } = await import('../../shared/adapters/local/sandbox.ts')
+    return createLocalSandbox({ url: config.sandboxUrl, token: config.sandboxToken })
+  })
+  const deps: StepDeps = {
+    store: createStepStore(supabase),
+    cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
+    scheduler: {
+      publish: async (publications) => {
+        if (publications.length > 0) await (await scheduler()).publish(publications)
+      },
+    },
+    model: { turn: async (request, options) => (await model()).turn(request, options) },
+    sandbox: {
+      create: async (job) => (await sandbox()).create(job),
+      inspect: async (name) => (await sandbox()).inspect(name),
+      remove: async (name) => (await sandbox()).remove(name),
+    },
+    blobs: {
+      put: async (...args) => (await blobs()).put(...args),
+      get: async (...args) => (await blobs()).get(...args),
+    },
+    artifacts: {
+      publish: async (file) => (await artifacts()).publish(file),
+      sign: async (file) => (await artifacts()).sign(file),
+    },
+    log,
+    newId: () => crypto.randomUUID(),
+    today: () => new Date().toISOString().slice(0, 10),
+    settings: {
+      leaseSeconds: config.stepLeaseSeconds,
+      stepDeadlineSeconds: config.stepDeadlineSeconds,
+      jobDeadlineSeconds: config.jobDeadlineSeconds,
+      maxTokens: config.maxTokens,
+      maxFileBytes: config.maxBlobBytes,
+      doorUrl: `${config.publicBaseUrl}/agent/step/job`,
+      secret: config.agentSecret,
+    },
+  }
+  const verifier = createSignatureVerifier({
+    currentKey: config.qstashCurrentSigningKey,
+    nextKey: config.qstashNextSigningKey,
+  })
+  return { app: stepApp(config, deps, verifier), log, drain() {}, async close() {} }
+}

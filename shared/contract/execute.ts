@@ -1,0 +1,196 @@
+import * as z from 'zod'
+import { AppError } from '../core/errors.ts'
+import { RUN_MODES, RUN_STATUSES, type RunMode } from '../core/run.ts'
+import { isUuid } from '../core/uuid.ts'
+import { parseBody, runIdOf } from './input.ts'
+import { planSchema, runRow } from './rows.ts'
+
+/** Longest prompt, memory context and answer to a question, in characters (UTF-16 units): about 25,000 tokens. */
+export const MAX_PROMPT_CHARACTERS = 100_000
+const MAX_CONNECTORS = 50
+const MAX_WORD_CHARACTERS = 200
+
+const words = z.array(z.string().min(1).max(MAX_WORD_CHARACTERS)).max(MAX_CONNECTORS)
+
+/** What callers of three generations send on create; unknown keys are ignored. Shapes of attachments are judged one by one. */
+export const createBody = z.object({
+  action: z.literal('create').nullish(),
+  prompt: z.string(),
+  project_id: z.string().max(MAX_WORD_CHARACTERS).nullish(),
+  connector_ids: words.nullish(),
+  task_type: z.string().max(MAX_WORD_CHARACTERS).nullish(),
+  taskType: z.string().max(MAX_WORD_CHARACTERS).nullish(),
+  mode: z.string().max(MAX_WORD_CHARACTERS).nullish(),
+  params: z.record(z.string(), z.unknown()).nullish(),
+  memory_context: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+  memoryContext: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+  connectors: z.unknown().optional(),
+  templateId: z.unknown().optional(),
+  thinkingLevel: z.unknown().optional(),
+  privacyTier: z.unknown().optional(),
+  tags: z.array(z.string().max(100)).max(50).nullish(),
+  attachments: z.unknown().optional(),
+  auto_start: z.boolean().nullish(),
+})
+
+export const verbBody = z.object({
+  action: z.enum(['start', 'stop', 'retry', 'pause']),
+  run_id: z.string(),
+})
+export const resumeBody = z.object({
+  action: z.literal('resume'),
+  run_id: z.string(),
+  user_input: z.string().nullish(),
+})
+export const cancelBody = z.object({ run_id: z.string() })
+
+/** A Storage object that the caller may read, named by bucket and path or (one old caller) by its URL. */
+export type AttachmentRequest =
+  | { kind: 'object'; bucket: string; path: string }
+  | { kind: 'url'; name: string; url: string }
+  | { kind: 'unknown' }
+
+export interface CreateCommand {
+  action: 'create'
+  prompt: string
+  mode: RunMode
+  project_id: string | null
+  connector_ids: string[]
+  metadata: Record<string, unknown>
+  memory_context: string | null
+  tags: string[]
+  attachments: AttachmentRequest[]
+  auto_start: boolean
+}
+export type Command =
+  | CreateCommand
+  | { action: 'start' | 'stop' | 'retry' | 'pause'; run_id: string }
+  | { action: 'resume'; run_id: string; user_input: string | null }
+
+/**
+ * What a body asks for. Without `action` but with a `prompt` it is a create.
+ *
+ * @throws AppError unknown_action, prompt_required, run_id_required, run_not_found, invalid_request
+ */
+export function parseCommand(body: Record<string, unknown>): Command {
+  const action: unknown = body.action ?? (Object.hasOwn(body, 'prompt') ? 'create' : undefined)
+  switch (action) {
+    case 'create':
+      return parseCreate({ ...body, action })
+    case 'start':
+    case 'stop':
+    case 'retry':
+    case 'pause':
+      return { action, run_id: runIdOf(body.run_id, body.task_id) }
+    case 'resume': {
+      const run_id = runIdOf(body.run_id, body.task_id)
+      const { user_input } = parseBody(resumeBody, { ...body, run_id })
+      return { action, run_id, user_input: longText('user_input', user_input) }
+    }
+    default:
+      throw new AppError('unknown_action', `Unknown action: ${named(action)}`)
+  }
+}
+
+function named(action: unknown): string {
+  return (typeof action === 'object' ? JSON.stringify(action) : String(action)).slice(0, 100)
+}
+
+function parseCreate(body: Record<string, unknown>): CreateCommand {
+  if (typeof body.prompt !== 'string' || body.prompt.trim() === '') {
+    throw new AppError('prompt_required', 'Prompt is required')
+  }
+  const input = parseBody(createBody, body)
+  if (input.prompt.length > MAX_PROMPT_CHARACTERS) {
+    throw new AppError('invalid_request', `Prompt is too long: at most ${MAX_PROMPT_CHARACTERS} characters`)
+  }
+  const metadata: Record<string, unknown> = {}
+  for (const key of ['params', 'connectors', 'templateId', 'thinkingLevel', 'privacyTier'] as const) {
+    if (input[key] !== undefined && input[key] !== null) metadata[key] = input[key]
+  }
+  const taskType = input.task_type ?? input.taskType
+  if (taskType) metadata.task_type = taskType
+  const project = input.project_id?.trim() || null
+  if (project !== null && !isUuid(project)) metadata.project_requested = project
+  return {
+    action: 'create',
+    prompt: input.prompt,
+    mode: modeOf(input.mode, taskType, metadata),
+    project_id: isUuid(project) ? project : null,
+    connector_ids: [...new Set(input.connector_ids ?? [])],
+    metadata,
+    memory_context: memoryOf(input.memory_context ?? input.memoryContext),
+    tags: input.tags ?? [],
+    attachments: attachmentsOf(input.attachments),
+    auto_start: input.auto_start ?? true,
+  }
+}
+
+/** A word outside the enum becomes `custom` and is kept as it was sent; without a mode the task's type may name one. */
+function modeOf(sent: string | null | undefined, taskType: string | null | undefined, metadata: Record<string, unknown>): RunMode {
+  const word = sent?.trim()
+  if (!word) return RUN_MODES.find((mode) => mode === taskType) ?? 'chat'
+  const known = RUN_MODES.find((mode) => mode === word)
+  if (known !== undefined) return known
+  metadata.mode_requested = sent
+  return 'custom'
+}
+
+function memoryOf(value: string | Record<string, unknown> | null | undefined): string | null {
+  if (value === null || value === undefined) return null
+  return longText('memory_context', typeof value === 'string' ? value : JSON.stringify(value))
+}
+
+function longText(name: string, value: string | null | undefined): string | null {
+  if (value === null || value === undefined || value.trim() === '') return null
+  if (value.length > MAX_PROMPT_CHARACTERS) {
+    throw new AppError('invalid_request', `${name} is too long: at most ${MAX_PROMPT_CHARACTERS} characters`)
+  }
+  return value
+}
+
+function attachmentsOf(value: unknown): AttachmentRequest[] {
+  if (value === undefined || value === null) return []
+  return (Array.isArray(value) ? value : [value]).map(attachmentOf)
+}
+
+function attachmentOf(value: unknown): AttachmentRequest {
+  if (typeof value !== 'object' || value === null) return { kind: 'unknown' }
+  const { bucket, path, url, name } = value as Record<string, unknown>
+  if (typeof bucket === 'string' && typeof path === 'string') return { kind: 'object', bucket, path }
+  if (typeof url === 'string') return { kind: 'url', url, name: typeof name === 'string' ? name : '' }
+  return { kind: 'unknown' }
+}
+
+/** Why a body is refused before it is read as a command is in the error; these are the answers. */
+export const createAnswer = z.object({
+  success: z.literal(true),
+  run_id: z.uuid(),
+  status: z.enum(RUN_STATUSES),
+  message: z.string(),
+  task: z.object({
+    id: z.uuid(),
+    run_id: z.uuid(),
+    prompt: z.string(),
+    status: z.enum(RUN_STATUSES),
+    created_at: z.string(),
+  }),
+})
+export type CreateAnswerBody = z.infer<typeof createAnswer>
+
+export const verbAnswer = z.object({
+  success: z.literal(true),
+  run_id: z.uuid(),
+  status: z.enum(RUN_STATUSES),
+  message: z.string(),
+  plan: planSchema.optional(),
+})
+export type VerbAnswerBody = z.infer<typeof verbAnswer>
+
+export const runsAnswer = z.object({
+  success: z.literal(true),
+  runs: z.array(runRow.extend({ progress_percentage: z.int().min(0).max(100) })),
+  count: z.int(),
+  has_more: z.boolean(),
+  next_cursor: z.string().nullable(),
+})

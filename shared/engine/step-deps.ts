@@ -1,0 +1,38 @@
+import type { Artifacts, Blobs } from '../ports/blobs.ts'
+import type { Cache } from '../ports/cache.ts'
+import type { Log } from '../ports/log.ts'
+import type { Model } from '../ports/model.ts'
+import type { Sandbox } from '../ports/sandbox.ts'
+import type { Scheduler } from '../ports/scheduler.ts'
+import type { StepStore } from '../ports/store.ts'
+
+/** What the step use cases work with. Everything that touches the world is in here. */
+export interface StepDeps {
+  store: StepStore
+  scheduler: Scheduler
+  cache: Cache
+  model: Model
+  sandbox: Sandbox
+  blobs: Blobs
+  artifacts: Artifacts
+  log: Log
+  /** Random UUIDs. */
+  newId: () => string
+  /** ISO date of today, for prompts. */
+  today: () => string
+  settings: StepSettings
+}
+
+export interface StepSettings {
+  leaseSeconds: number
+  /** Wall time of one step; exceeding it counts as an attempt. */
+  stepDeadlineSeconds: number
+  /** Wall time of one tool job, transfer of files included. */
+  jobDeadlineSeconds: number
+  maxTokens: number
+  maxFileBytes: number
+  /** Base URL of the job routes that runners call. */
+  doorUrl: string
+  /** Key that job tokens and blob receipts are derived from. */
+  secret: string
+}
