@@ -29,7 +29,7 @@ export const createBody = z.object({
   thinkingLevel: z.unknown().optional(),
   privacyTier: z.unknown().optional(),
   tags: z.array(z.string().max(100)).max(50).nullish(),
-  attachments: z.unknown().optional(),
+  attachments: z.unknown().optional().describe('Storage objects {bucket, path}[]; also {name, url, type}[] with URLs in Storage'),
   auto_start: z.boolean().nullish(),
 })
 

@@ -3,9 +3,6 @@ import type { ConversationMessage } from '../ports/store.ts'
 import { SUBMIT_PLAN } from './prompts/planner.ts'
 import { userRequest } from './prompts/userRequest.ts'
 
-/** Said where a turn stopped at its token limit and the next step goes on from it. */
-export const CONTINUE = 'Continue exactly where you stopped.'
-
 export interface Conversation {
   messages: ModelMessage[]
   /** Messages that are not in it because they did not fit. */
@@ -28,6 +25,7 @@ export function buildConversation(stored: readonly ConversationMessage[], total:
     memoryContext,
   })
 
+  const cut = total > stored.length
   const results = new Map<string, ConversationMessage>()
   for (const message of tail) {
     if (message.role === 'tool' && message.tool_call_id !== null) results.set(message.tool_call_id, message)
@@ -40,7 +38,7 @@ export function buildConversation(stored: readonly ConversationMessage[], total:
     if (message.role === 'user') {
       turns.push({ role: 'user', content: [{ type: 'text', text: message.content }] })
     } else if (message.role === 'assistant' && message.blocks !== null) {
-      const blocks = message.blocks as AssistantBlock[]
+      const blocks = cut ? withoutThinking(message.blocks as AssistantBlock[]) : (message.blocks as AssistantBlock[])
       const calls = blocks.filter((block) => block.type === 'tool_use')
       const answers = calls.map((call) => results.get(call.id))
       if (answers.some((answer) => answer === undefined)) {
@@ -56,10 +54,15 @@ export function buildConversation(stored: readonly ConversationMessage[], total:
   }
   const omitted = total - stored.length + dropped + (results.size - used > 0 ? results.size - used : 0)
   const head: UserBlock[] = texts.map((text) => ({ type: 'text', text }))
-  if (total > stored.length) {
+  if (cut) {
     head.push({ type: 'text', text: `\n\n[${omitted} earlier messages of this conversation were left out because it has become long.]` })
   }
-  return { messages: mergeUserTurns([{ role: 'user', content: head }, ...turns]), omitted: total > stored.length ? omitted : 0 }
+  return { messages: mergeUserTurns([{ role: 'user', content: head }, ...turns]), omitted: cut ? omitted : 0 }
+}
+
+/** Models refuse their own thinking where what stood before it has changed, as it has in a conversation that was cut. */
+function withoutThinking(blocks: readonly AssistantBlock[]): AssistantBlock[] {
+  return blocks.filter(({ type }) => type !== 'thinking' && type !== 'redacted_thinking')
 }
 
 function toolResult(id: string, message: ConversationMessage | undefined): ToolResultBlock {
@@ -77,6 +80,5 @@ function mergeUserTurns(messages: readonly ModelMessage[]): ModelMessage[] {
       merged.push({ ...message } as ModelMessage)
     }
   }
-  if (merged.at(-1)?.role === 'assistant') merged.push({ role: 'user', content: [{ type: 'text', text: CONTINUE }] })
   return merged
 }

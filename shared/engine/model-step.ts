@@ -19,6 +19,8 @@ import { failedRun, stepCommit } from './step-commit.ts'
 import type { StepDeps } from './step-deps.ts'
 import { storableTurn } from './storable-turn.ts'
 
+const CONTINUE = 'Continue exactly where you stopped.'
+
 /** Asks the model once and commits what follows from its turn. */
 export async function modelStep(deps: StepDeps, claim: Claim): Promise<CommitAnswer> {
   const { step, run } = claim
@@ -127,7 +129,12 @@ function followUp(
     case 'answer':
       return { messages: [assistant], current_phase: null, next: { kind: 'complete', result: decision.result } }
     case 'continue':
-      return { messages: [assistant], current_phase: null, next: { kind: 'steps', steps: [newModelStep('decide', phase)] } }
+      return {
+        // stored, so that later requests begin with the same words as the next one
+        messages: [assistant, { id: null, role: 'user', content: CONTINUE, tool_call_id: null, tool_name: null, is_error: false, blocks: null }],
+        current_phase: null,
+        next: { kind: 'steps', steps: [newModelStep('decide', phase)] },
+      }
     case 'ask_user':
       return {
         messages: [assistant, ...answers(decision.results, decision.currentPhase)],

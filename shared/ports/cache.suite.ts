@@ -32,10 +32,12 @@ export function cacheSuite(name: string, create: () => Promise<CacheUnderTest>):
         onReady = resolve
       })
       const ended = (async () => {
-        for await (const message of subject.cache.subscribe(channel, { signal, onReady })) messages.push(message)
+        for await (const message of subject.cache.subscribe(channel, { signal, onReady }))
+          messages.push(message)
       })()
       const has = async (count: number) => {
-        for (let i = 0; i < 1000 && messages.length < count; i += 1) await new Promise((resolve) => setTimeout(resolve, 3))
+        for (let i = 0; i < 1000 && messages.length < count; i += 1)
+          await new Promise((resolve) => setTimeout(resolve, 3))
         return messages
       }
       return { messages, ready, ended, has }
@@ -44,7 +46,16 @@ export function cacheSuite(name: string, create: () => Promise<CacheUnderTest>):
     test('brings every message in order, whatever is in it', async () => {
       const reader = follow('run:1,a/b?c#d')
       await reader.ready
-      const sent = ['{"a":1}', 'line\nbreak\r\n\n', '', ' ', 'data: message,x,y', 'über 🙂', '"quoted"', 'x'.repeat(100_000)]
+      const sent = [
+        '{"a":1}',
+        'line\nbreak\r\n\n',
+        '',
+        ' ',
+        'data: message,x,y',
+        'über 🙂',
+        '"quoted"',
+        'x'.repeat(100_000),
+      ]
       await subject.cache.publish('run:1,a/b?c#d', sent)
       await subject.cache.publish('run:1,a/b?c#d', ['last'])
       expect(await reader.has(sent.length + 1)).toEqual([...sent, 'last'])
@@ -99,7 +110,8 @@ export function cacheSuite(name: string, create: () => Promise<CacheUnderTest>):
         onReady = resolve
       })
       const first = (async () => {
-        for await (const message of subject.cache.subscribe('a', { signal: stop.signal, onReady })) return message
+        for await (const message of subject.cache.subscribe('a', { signal: stop.signal, onReady }))
+          return message
         return undefined
       })()
       await ready

@@ -23,8 +23,8 @@ export interface ModelRequest {
   system: string
   messages: ModelMessage[]
   tools: ToolDefinition[]
-  /** `any`: some tool must be called; a name: that tool must be called. */
-  toolChoice: 'auto' | 'any' | { name: string }
+  /** A named tool is asked for, not forced (newer models refuse to be): a turn without the call is possible. */
+  toolChoice: 'auto' | { name: string }
   maxTokens: number
 }
 

@@ -62,7 +62,10 @@ export function schedulerSuite(name: string, create: () => Promise<SchedulerUnde
       await subject.scheduler.publish([publication({ publication: 1 })])
       await subject.scheduler.publish([publication({ epoch: 1 })])
       // Would be the same id if the parts were joined without a separator.
-      await subject.scheduler.publish([publication({ step_number: 1, epoch: 11 }), publication({ step_number: 11, epoch: 1 })])
+      await subject.scheduler.publish([
+        publication({ step_number: 1, epoch: 11 }),
+        publication({ step_number: 11, epoch: 1 }),
+      ])
       expect((await subject.arrived(5)).length).toBe(5)
     })
 

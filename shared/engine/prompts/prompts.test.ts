@@ -38,12 +38,10 @@ describe('prompts', () => {
     expect(prompt).toContain('- code (2 credits a use): runs a program')
     expect(prompt).toContain('submit_plan')
     expect(prompt).not.toMatch(/undefined|NaN|\[object/)
-    const { properties } = submitPlanTool.inputSchema as {
-      properties: Record<string, { items?: { properties?: object } }>
-    }
     // Whatever follows from the phases is computed, never asked for.
+    const { properties } = submitPlanTool.inputSchema as { properties: object }
     expect(Object.keys(properties)).toEqual(['goal', 'phases', 'total_estimated_duration_minutes', 'risks'])
-    expect(properties.phases?.items?.properties).not.toHaveProperty('phase_number')
+    expect(JSON.stringify(submitPlanTool.inputSchema)).not.toContain('phase_number')
   })
 
   test('the supervisor prompt depends on nothing that changes during a run', () => {

@@ -1,0 +1,51 @@
+/** The import rule of ARCHITECTURE.md: data flows one way, SDKs stay in their adapter, no cycles. */
+const layer = (name, path, allowed) => ({
+  name,
+  severity: 'error',
+  from: { path, pathNot: '\\.(test|suite)\\.ts$' },
+  to: { path: '^(shared|functions|dev|test|client|bench)/', pathNot: allowed },
+})
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-orphans', severity: 'error', from: { orphan: true, pathNot: '(\\.d\\.mts|\\.test\\.ts|\\.config\\.ts|\\.mjs)$' }, to: {} },
+    layer('core-imports-core', '^shared/core/', ['^shared/core/']),
+    layer('contract-imports-core', '^shared/contract/', ['^shared/(core|contract)/']),
+    layer('ports-are-types', '^shared/ports/', ['^shared/(core|contract|ports)/']),
+    layer('tools-below-engine', '^shared/tools/', ['^shared/(core|contract|ports|tools)/']),
+    layer('engine-knows-no-adapter', '^shared/engine/', ['^shared/(core|contract|ports|tools|engine)/']),
+    layer('adapters-apart', '^shared/adapters/([^/]+)/', ['^shared/(core|contract|ports)/', '^shared/adapters/$1/']),
+    layer('http-above-engine-ports', '^shared/http/', ['^shared/(core|contract|ports|http)/', '^shared/config/']),
+    layer('config-reads-core', '^shared/config/', ['^shared/(core|config)/']),
+    layer('runner-stands-alone', '^shared/runner/', ['^shared/(core|contract|runner)/']),
+    layer('functions-apart', '^functions/([^/]+)/', ['^shared/', '^functions/$1/']),
+    layer('product-knows-no-stack', '^(shared|functions|client)/', ['^(shared|functions|client)/']),
+    {
+      name: 'core-is-pure',
+      severity: 'error',
+      from: { path: '^shared/core/', pathNot: '\\.test\\.ts$' },
+      to: { dependencyTypes: ['core', 'npm'] },
+    },
+    ...[
+      ['anthropic', '@anthropic-ai/'],
+      ['supabase', '@supabase/'],
+      ['upstash', '@upstash/redis'],
+      ['qstash', '@upstash/qstash'],
+      ['jose', 'jose'],
+      ['pino', 'pino'],
+    ].map(([folder, name]) => ({
+      name: `sdk-only-in-${folder}`,
+      severity: 'error',
+      from: { path: '^(shared|functions)/', pathNot: [`^shared/adapters/${folder}/`, '\\.(test|suite)\\.ts$'] },
+      to: { path: `^node_modules/${name}` },
+    })),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)(dist|\\.local)/' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+  },
+}

@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const FAST_STOP_SECONDS = 10
+const IMMEDIATE_STOP_SECONDS = 5
+
+/** Whether a process exists (also one of another user). */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** Clock ticks since boot at which the process started: tells a process from a later one with the same id. */
+function startedAt(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field is the name in brackets and may hold spaces: count from the last bracket.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Takes the directory for this process. A living other owner keeps it: two servers would corrupt the data, and stopping
+ * the database under a running stack would be worse than an error.
+ */
+export async function takeOwnership(file: string): Promise<void> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const [pid = '', started = ''] = text.trim().split(' ')
+  const other = Number(pid)
+  if (Number.isInteger(other) && other > 0 && other !== process.pid && startedAt(other) === started) {
+    throw new Error(
+      `The database in ${file.replace(/\/owner$/, '')} is in use by process ${other}: stop that one first.`,
+    )
+  }
+  await writeFile(file, `${process.pid} ${startedAt(process.pid) ?? ''}\n`)
+}
+
+/** Stops a server that a killed parent left running on `data`, and clears the lock file of one that crashed. */
+export async function stopLeftover(data: string): Promise<'none' | 'stopped' | 'cleared'> {
+  const lock = join(data, 'postmaster.pid')
+  const text = await readFile(lock, 'utf8').catch(() => null)
+  if (text === null) return 'none'
+  const pid = Number(text.split('\n')[0])
+  if (!Number.isInteger(pid) || pid <= 1 || !isPostmasterOf(pid, data)) {
+    // The id may by now belong to an unrelated process, on which Postgres would refuse to start.
+    await rm(lock, { force: true })
+    return 'cleared'
+  }
+  await stopPostmaster(pid)
+  return 'stopped'
+}
+
+function isPostmasterOf(pid: number, data: string): boolean {
+  try {
+    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    return (args[0] ?? '').endsWith('/postgres') && args.includes(data)
+  } catch {
+    return false
+  }
+}
+
+/** Fast shutdown, then immediate (the next start replays the log), then kill. Resolves when the process is gone. */
+export async function stopPostmaster(pid: number): Promise<void> {
+  for (const [signal, seconds] of [
+    ['SIGINT', FAST_STOP_SECONDS],
+    ['SIGQUIT', IMMEDIATE_STOP_SECONDS],
+    ['SIGKILL', IMMEDIATE_STOP_SECONDS],
+  ] as const) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      return
+    }
+    if (await gone(pid, seconds)) return
+  }
+  throw new Error(`Postgres (process ${pid}) does not stop.`)
+}
+
+async function gone(pid: number, seconds: number): Promise<boolean> {
+  const deadline = Date.now() + seconds * 1000
+  while (Date.now() < deadline) {
+    if (!isAlive(pid) || isZombie(pid)) return true
+    await sleep(10)
+  }
+  return false
+}
+
+/** A child of ours that ended stays visible until Node reaps it; an orphan until init does, which some containers lack. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'Z'
+  } catch {
+    return true
+  }
+}

@@ -1,0 +1,36 @@
+import type { ExecuteConfig } from '../../shared/config/readConfig.ts'
+import { schedulerOptions } from '../../shared/config/schedulerOptions.ts'
+import { createIdentity } from '../../shared/adapters/jose/identity.ts'
+import { createLog } from '../../shared/adapters/pino/log.ts'
+import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
+import { createCache } from '../../shared/adapters/upstash/cache.ts'
+import { lazy } from '../../shared/core/lazy.ts'
+import type { Service } from '../../shared/http/service.ts'
+import { executeApp } from './routes.ts'
+
+/** Wires the execute function: verbs on runs. */
+export async function createExecute(config: ExecuteConfig): Promise<Service> {
+  const log = createLog({ service: 'execute', level: config.logLevel, version: config.version })
+  const supabase = {
+    url: config.supabaseUrl,
+    anonKey: config.supabaseAnonKey,
+    roleToken: config.supabaseRoleToken,
+    timeoutMs: config.storeTimeoutSeconds * 1000,
+  }
+  const app = executeApp(config, {
+    log,
+    identity: createIdentity(config.issuers),
+    store: createFrontStore(supabase),
+    cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
+    scheduler: lazy(async () => {
+      const { createScheduler } = await import('../../shared/adapters/qstash/scheduler.ts')
+      return createScheduler(schedulerOptions(config))
+    }),
+    blobs: lazy(async () => (await import('../../shared/adapters/supabase/storage.ts')).createBlobs(supabase)),
+    attachments: lazy(async () => {
+      const { createAttachments } = await import('../../shared/adapters/supabase/storage.ts')
+      return createAttachments({ timeoutMs: supabase.timeoutMs })
+    }),
+  })
+  return { app, log, async close() {} }
+}

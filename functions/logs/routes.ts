@@ -1,0 +1,70 @@
+import type { Handler } from 'hono'
+import type { LogsConfig } from '../../shared/config/readConfig.ts'
+import { runIdOf } from '../../shared/contract/input.ts'
+import { parseLogs } from '../../shared/contract/logs.ts'
+import { showLog } from '../../shared/contract/present.ts'
+import { issueTicket, TICKET_FIRST_USE_SECONDS } from '../../shared/engine/issueTicket.ts'
+import { readLogs } from '../../shared/engine/readLogs.ts'
+import { requireCaller } from '../../shared/http/auth.ts'
+import { readJson } from '../../shared/http/body.ts'
+import { createApp } from '../../shared/http/createApp.ts'
+import type { App, AppEnv } from '../../shared/http/env.ts'
+import { route, servicePaths } from '../../shared/http/route.ts'
+import type { LogsPorts } from './ports.ts'
+import { streamHandler } from './streamHandler.ts'
+
+const PATHS = ['/agent/logs', '/functions/v1/agent-logs', '/functions/v1/agent-logs-phase2']
+const STREAM_PATHS = ['/agent/run/:run_id/stream', '/agent/stream/:run_id']
+
+export function logsApp(config: LogsConfig, ports: LogsPorts): App {
+  const { log, identity, store } = ports
+  const app = createApp({
+    service: 'logs',
+    version: config.version,
+    log,
+    allowedOrigins: config.allowedOrigins,
+    publicBaseUrl: config.publicBaseUrl,
+    ready: () => store.ready(),
+  })
+  const auth = requireCaller(identity)
+  const stream = streamHandler(config, ports)
+
+  const polling: Handler<AppEnv> = async (context) => {
+    const request = parseLogs(context.req.query())
+    const page = await readLogs(ports, context.get('caller'), request)
+    const last = page.logs.at(-1)
+    return context.json({
+      success: true,
+      logs: page.logs.map(showLog),
+      count: page.logs.length,
+      has_more: page.has_more,
+      // With nothing new the place stays where it was.
+      next_cursor: last === undefined ? (context.req.query('since') ?? null) : String(last.seq),
+    })
+  }
+
+  route(app, servicePaths(config.mounted, PATHS), {
+    GET: [
+      async (context, next) => {
+        if (context.req.query('mode') === 'stream') return stream(context, 'plain', context.req.query())
+        return await next()
+      },
+      auth,
+      polling,
+    ],
+  })
+  route(app, STREAM_PATHS, {
+    GET: [(context) => stream(context, 'named', { ...context.req.query(), run_id: context.req.param('run_id') })],
+  })
+  route(app, ['/agent/stream-ticket'], {
+    POST: [
+      auth,
+      async (context) => {
+        const body = await readJson(context, { maxBytes: config.maxBodyBytes })
+        const ticket = await issueTicket(ports, context.get('caller'), runIdOf(body.run_id, body.task_id))
+        return context.json({ success: true, ticket, expires_in: TICKET_FIRST_USE_SECONDS })
+      },
+    ],
+  })
+  return app
+}

@@ -1,0 +1,44 @@
+import type { StatusConfig } from '../../shared/config/readConfig.ts'
+import { showStatus } from '../../shared/contract/showStatus.ts'
+import { parseStatus } from '../../shared/contract/status.ts'
+import { readRun } from '../../shared/engine/readRun.ts'
+import { requireCaller } from '../../shared/http/auth.ts'
+import { readJson } from '../../shared/http/body.ts'
+import { createApp } from '../../shared/http/createApp.ts'
+import type { App } from '../../shared/http/env.ts'
+import { route, servicePaths } from '../../shared/http/route.ts'
+import type { Artifacts } from '../../shared/ports/blobs.ts'
+import type { Identity } from '../../shared/ports/identity.ts'
+import type { Log } from '../../shared/ports/log.ts'
+import type { FrontStore } from '../../shared/ports/store.ts'
+
+export interface StatusPorts {
+  log: Log
+  identity: Identity
+  store: FrontStore
+  artifacts: () => Promise<Artifacts>
+}
+
+const PATHS = ['/agent/status', '/functions/v1/agent-status', '/functions/v1/agent-status-phase2']
+
+export function statusApp(config: StatusConfig, ports: StatusPorts): App {
+  const { log, identity, store } = ports
+  const app = createApp({
+    service: 'status',
+    version: config.version,
+    log,
+    allowedOrigins: config.allowedOrigins,
+    publicBaseUrl: config.publicBaseUrl,
+    ready: () => store.ready(),
+  })
+  route(app, servicePaths(config.mounted, PATHS), {
+    POST: [
+      requireCaller(identity),
+      async (context) => {
+        const request = parseStatus(await readJson(context, { maxBytes: config.maxBodyBytes }))
+        return context.json(showStatus(await readRun(ports, context.get('caller'), request), request))
+      },
+    ],
+  })
+  return app
+}

@@ -1,0 +1,88 @@
+import type { Cache } from '../../ports/cache.ts'
+
+export interface MemoryCache extends Cache {
+  /** With false it behaves as a cache that is down, and open subscriptions end. */
+  setAvailable(available: boolean): void
+  /** Forgets flags and ends subscriptions, as a restart of the server does. */
+  restart(): void
+}
+
+interface Reader {
+  queue: string[]
+  wake: () => void
+  ended: boolean
+}
+
+/** What may wait for a slow reader; then its subscription ends. */
+const MAX_QUEUED = 10_000
+
+/** The cache in one process: the twin that tests run on. */
+export function createMemoryCache(options: { now?: () => number } = {}): MemoryCache {
+  const now = options.now ?? Date.now
+  const readers = new Map<string, Set<Reader>>()
+  const flags = new Map<string, number>()
+  let available = true
+
+  const endAll = () => {
+    for (const set of readers.values()) for (const reader of set) end(reader)
+  }
+  const end = (reader: Reader) => {
+    reader.ended = true
+    reader.wake()
+  }
+
+  return {
+    publish(channel, messages) {
+      for (const reader of available ? (readers.get(channel) ?? []) : []) {
+        if (reader.queue.length + messages.length > MAX_QUEUED) end(reader)
+        else {
+          reader.queue.push(...messages)
+          reader.wake()
+        }
+      }
+      return Promise.resolve()
+    },
+
+    async *subscribe(channel, { signal, onReady }) {
+      if (!available || signal.aborted) return
+      const reader: Reader = { queue: [], wake: () => undefined, ended: false }
+      const set = readers.get(channel) ?? new Set()
+      readers.set(channel, set.add(reader))
+      const stop = () => end(reader)
+      signal.addEventListener('abort', stop, { once: true })
+      try {
+        onReady?.()
+        while (!reader.ended) {
+          const message = reader.queue.shift()
+          if (message !== undefined) yield message
+          else {
+            await new Promise<void>((resolve) => {
+              reader.wake = resolve
+            })
+          }
+        }
+      } finally {
+        signal.removeEventListener('abort', stop)
+        set.delete(reader)
+        if (set.size === 0) readers.delete(channel)
+      }
+    },
+
+    setFlag(name, ttlSeconds) {
+      if (available) flags.set(name, now() + ttlSeconds * 1000)
+      for (const [known, untilMs] of flags) if (untilMs <= now()) flags.delete(known)
+      return Promise.resolve()
+    },
+
+    hasFlag: (name) => Promise.resolve(available && (flags.get(name) ?? 0) > now()),
+
+    setAvailable(next) {
+      available = next
+      if (!next) endAll()
+    },
+    restart() {
+      flags.clear()
+      endAll()
+    },
+  }
+}

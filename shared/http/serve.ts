@@ -1,0 +1,81 @@
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import type { Log } from '../ports/log.ts'
+import type { AppEnv } from './env.ts'
+
+/** What listens: the fetch function of a hono app, or of several behind one. */
+export interface Served {
+  fetch: (request: Request, env: AppEnv['Bindings']) => Response | Promise<Response>
+}
+
+export interface ServeOptions {
+  port: number
+  host: string
+  log: Log | undefined
+  /** Requests in flight get so long at shutdown; then their connections are cut. */
+  shutdownSeconds: number
+  /** Called at the start of the shutdown: streams end themselves now. */
+  onDrain: () => void
+  /** Called when the last request is answered: adapters let go of their connections. */
+  onClosed: () => Promise<void>
+}
+
+export interface Running {
+  port: number
+  /** Drains and closes. Resolves when nothing is open any more; a second call joins the first. */
+  close(): Promise<void>
+}
+
+/** Longer than proxies keep idle connections (queue-proxy 90 s, large load balancers 600 s): they, not we, close first. */
+const KEEP_ALIVE_MS = 620_000
+/** A request's headers must be here in 30 s and all of it in 2 minutes: a slow-loris connection costs no more. */
+const HEADERS_MS = 30_000
+const REQUEST_MS = 120_000
+/** A token has at most 8 KiB; the rest of the headers fits beside it. */
+const MAX_HEADER_BYTES = 16 * 1024
+const CHECK_MS = 5000
+
+export function serve(app: Served, options: ServeOptions): Promise<Running> {
+  const server = createAdaptorServer({
+    fetch: (request, env) => app.fetch(request, env as AppEnv['Bindings']),
+    serverOptions: {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      connectionsCheckingInterval: CHECK_MS,
+    },
+  }) as Server
+
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= shutDown(server, options)
+    return closing
+  }
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject)
+      resolve({ port: (server.address() as AddressInfo).port, close })
+    })
+  })
+}
+
+async function shutDown(server: Server, { shutdownSeconds, onDrain, onClosed, log }: ServeOptions): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve())
+  })
+  onDrain()
+  server.closeIdleConnections()
+  const cut = setTimeout(() => {
+    log?.warn({ duration_ms: shutdownSeconds * 1000 }, 'requests in flight were cut at shutdown')
+    server.closeAllConnections()
+  }, shutdownSeconds * 1000)
+  // Connections that were busy at the start become idle one by one.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100)
+  await closed
+  clearTimeout(cut)
+  clearInterval(sweep)
+  await onClosed()
+}

@@ -1,0 +1,17 @@
+import { type Running, serve } from './serve.ts'
+import type { Service } from './service.ts'
+
+/** Serves one function by its settings. */
+export function serveService(
+  { port, host, shutdownSeconds }: { port: number; host: string; shutdownSeconds: number },
+  service: Service,
+): Promise<Running> {
+  return serve(service.app, {
+    port,
+    host,
+    shutdownSeconds,
+    log: service.log,
+    onDrain: () => service.drain?.(),
+    onClosed: () => service.close(),
+  })
+}

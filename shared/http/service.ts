@@ -1,0 +1,12 @@
+import type { Log } from '../ports/log.ts'
+import type { App } from './env.ts'
+
+/** What createExecute(), createStatus(), createLogs() and createStep() make. */
+export interface Service {
+  app: App
+  log?: Log
+  /** Streams end themselves and long waits are given up: the process is about to end. */
+  drain?(): void
+  /** Lets go of what the adapters hold. */
+  close(): Promise<void>
+}

@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['{shared,functions,dev,client,test}/**/*.test.ts'],
+    globalSetup: ['test/postgres.setup.ts'],
+    // Files share a process: isolation costs a second a file and buys nothing where no module keeps state.
+    pool: 'threads',
+    isolate: false,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    reporters: ['default'],
+  },
+})
