@@ -146,7 +146,8 @@ export class RunView {
     this.#lastCall = id
     if (this.#calls.has(id)) return []
     this.#calls.set(id, newCall(name))
-    const { title, body } = describeInput(object(data['tool_input']))
+    // What `message` says comes as a message.
+    const { title, body } = describeInput(name === 'message' ? {} : object(data['tool_input']))
     const lines = body.split('\n').filter((line, index, all) => line !== '' || (index > 0 && index < all.length - 1))
     const shown = lines.slice(0, MAX_CODE_LINES)
     const more = lines.length - shown.length
@@ -220,7 +221,7 @@ export class RunView {
     this.#artifacts.add(id)
     const name = oneLine(artifact['filename'] ?? artifact['file_name'])
     const size = formatBytes(number(artifact['file_size'] ?? artifact['file_size_bytes']))
-    const url = oneLine(artifact['download_url'] ?? artifact['signed_url'] ?? artifact['public_url'])
+    const url = cleanText(text(artifact['download_url'] ?? artifact['signed_url'] ?? artifact['public_url'])).replaceAll(/\s/g, '') // whole, or it would not work
     const { bold, cyan, dim } = this.#style
     return [`${cyan('◆')} ${bold(name)} ${dim(`${size} ${oneLine(artifact['file_type'] ?? artifact['mime_type'])}`)}`, ...(url === '' ? [] : [dim(`  ${url}`)])]
   }

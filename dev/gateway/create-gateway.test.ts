@@ -177,6 +177,14 @@ test('a crash loop is refused with the reason, in the log with the last lines of
   expect((await fetch(`${base}/two/x`)).status).toBe(200)
 })
 
+test('errors in the functions’ output are told, each once, and everything is in the file', async () => {
+  const { base, logged, dir } = await start({ env: { SAY: 'true' } })
+  await fetch(`${base}/one/x`)
+  const lines = () => readFileSync(join(dir, 'one.log'), 'utf8').trim().split('\n')
+  await vi.waitFor(() => expect(lines()).toHaveLength(5), 2_000)
+  expect(logged).toEqual(['one: broke: no disk', 'one: plain trouble'])
+})
+
 test('a request is held for a bounded time and in bounded number', async () => {
   const { base } = await start({ holdMs: 100, queueSize: 2, env: { START_MS: '600' } })
   const answers = await Promise.all([1, 2, 3].map(() => fetch(`${base}/one/x`)))

@@ -27,6 +27,8 @@ export interface Gateway {
   kill(): void
 }
 
+const REPEAT_MS = 10_000
+
 /**
  * Does for local processes what Knative does for pods: routes by path, starts a function for its first request and holds the request
  * meanwhile, stops it after an idle window.
@@ -46,6 +48,7 @@ export function createGateway({
     functions.map((spec) => {
       const file = openLogFile(join(logDir, `${spec.name}.log`))
       files.push(file)
+      let last = { trouble: '', at: 0 }
       const pool = new FunctionPool(
         spec,
         { holdMs, queueSize, startTimeoutMs, graceMs },
@@ -55,7 +58,10 @@ export function createGateway({
           onLine: (line, stream) => {
             file.write(`${line}\n`)
             const trouble = troubleIn(line, stream)
-            if (trouble) log(`${spec.name}: ${trouble}`)
+            // The same trouble again and again (a database that is away, asked every 10 ms) is one line; the file has them all.
+            if (!trouble || (trouble === last.trouble && Date.now() - last.at < REPEAT_MS)) return
+            last = { trouble, at: Date.now() }
+            log(`${spec.name}: ${trouble}`)
           },
         },
       )

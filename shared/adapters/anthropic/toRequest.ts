@@ -38,7 +38,6 @@ export function toRequest(
 
 function demand({ toolChoice }: ModelRequest): string {
   if (toolChoice === 'auto') return ''
-  if (toolChoice === 'any') return 'Answer with a tool call. An answer without one is not accepted.'
   return `Answer by calling the tool \`${toolChoice.name}\`, once. An answer without that call is not accepted.`
 }
 

@@ -1,0 +1,458 @@
+-- Generated from supabase/migrations by `npm run schema`; a test fails when the two differ.
+
+-- Types
+public.agent_log_type: info, success, error, warning, state_transition, tool_success, tool_error, phase_advance, user_input_required
+public.agent_run_mode: chat, research, slides, website, document, spreadsheet, image, video, audio, code, data_analysis, custom
+public.agent_run_status: created, queued, planning, executing, waiting_user, paused, completed, failed, cancelled, timeout
+public.agent_step_status: pending, running, completed, failed, skipped, cancelled
+public.agent_tool_type: shell, code, browser, file_read, file_write, search, message, plan, generate, slides, connector, wide_research
+
+-- Columns
+private.credit_ledger.id bigint not null identity
+private.credit_ledger.user_id uuid not null
+private.credit_ledger.run_id uuid
+private.credit_ledger.step_number integer
+private.credit_ledger.kind text not null
+private.credit_ledger.available bigint not null
+private.credit_ledger.used bigint not null default 0
+private.credit_ledger.created_at timestamp with time zone not null default clock_timestamp()
+private.idempotency_keys.user_id uuid not null
+private.idempotency_keys.key text not null
+private.idempotency_keys.body_sha256 text not null
+private.idempotency_keys.run_id uuid not null
+private.idempotency_keys.created_at timestamp with time zone not null default clock_timestamp()
+private.issuers.issuer text not null
+private.issuers.user_id_from text not null
+private.jobs_to_remove.job_name text not null
+private.jobs_to_remove.requested_at timestamp with time zone not null default now()
+private.principals.issuer text not null
+private.principals.sub text not null
+private.principals.user_id uuid not null
+private.principals.tenant_id uuid not null
+private.principals.created_at timestamp with time zone not null default now()
+private.run_transitions.from_status agent_run_status not null
+private.run_transitions.to_status agent_run_status not null
+private.runs.run_id uuid not null
+private.runs.user_id uuid not null
+private.runs.tenant_id uuid not null
+private.runs.epoch integer not null default 0
+private.runs.next_step integer not null default 0
+private.runs.log_seq bigint not null default 0
+private.runs.last_log_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+private.runs.messages integer not null default 0
+private.runs.files integer not null default 0
+private.runs.bytes bigint not null default 0
+private.runs.group_open integer not null default 0
+private.runs.max_steps integer not null
+private.runs.timeout_seconds integer not null
+private.runs.paused_from agent_run_status
+private.runs.held_at timestamp with time zone
+private.runs.deadline_at timestamp with time zone
+private.steps.run_id uuid not null
+private.steps.step_number integer not null
+private.steps.step_id uuid not null
+private.steps.kind text not null
+private.steps.tool_call_id text
+private.steps.state text not null default 'open'::text
+private.steps.attempt integer not null default 0
+private.steps.fence bigint not null default 0
+private.steps.token uuid
+private.steps.lease_until timestamp with time zone
+private.steps.last_error text
+private.steps.cost bigint not null default 0
+private.stream_tickets.ticket_sha256 text not null
+private.stream_tickets.run_id uuid not null
+private.stream_tickets.issuer text not null
+private.stream_tickets.sub text not null
+private.stream_tickets.use_before timestamp with time zone not null
+private.stream_tickets.expires_at timestamp with time zone not null
+private.stream_tickets.connection integer not null default 0
+private.stream_tickets.delivered boolean not null default false
+private.switches.id bigint not null identity
+private.switches.tenant_id uuid
+private.switches.tool_name text
+private.switches.reason text not null
+private.switches.created_at timestamp with time zone not null default now()
+private.waits.run_id uuid not null
+private.waits.step_number integer not null
+private.waits.kind text not null
+private.waits.job_name text
+private.waits.token_sha256 text
+private.waits.confirmed_at timestamp with time zone
+private.waits.deadline_at timestamp with time zone not null
+private.waits.body_sha256 text
+private.waits.answer jsonb
+private.waits.finished_at timestamp with time zone
+private.workspace_files.run_id uuid not null
+private.workspace_files.path text not null
+private.workspace_files.from_step integer not null
+private.workspace_files.to_step integer
+private.workspace_files.sha256 text not null
+private.workspace_files.size bigint not null
+private.workspace_files.mode integer not null
+public.agent_artifacts.id uuid not null default gen_random_uuid()
+public.agent_artifacts.run_id uuid not null
+public.agent_artifacts.step_id uuid
+public.agent_artifacts.user_id uuid not null
+public.agent_artifacts.filename text not null default ''::text
+public.agent_artifacts.file_path text not null default ''::text
+public.agent_artifacts.file_type text not null default 'application/octet-stream'::text
+public.agent_artifacts.file_size bigint not null default 0
+public.agent_artifacts.content_hash text not null default ''::text
+public.agent_artifacts.storage_bucket text not null default 'agent-outputs'::text
+public.agent_artifacts.storage_key text not null default ''::text
+public.agent_artifacts.public_url text
+public.agent_artifacts.signed_url text
+public.agent_artifacts.signed_url_expires_at timestamp with time zone
+public.agent_artifacts.metadata jsonb not null default '{}'::jsonb
+public.agent_artifacts.created_at timestamp with time zone not null default now()
+public.agent_artifacts.expires_at timestamp with time zone
+public.agent_artifacts.deleted_at timestamp with time zone
+public.agent_messages.id uuid not null default gen_random_uuid()
+public.agent_messages.run_id uuid not null
+public.agent_messages.user_id uuid not null
+public.agent_messages.step_id uuid
+public.agent_messages.step_number integer not null default 0
+public.agent_messages.role text not null default 'user'::text
+public.agent_messages.content text not null default ''::text
+public.agent_messages.tool_call_id text
+public.agent_messages.tool_name text
+public.agent_messages.attachments jsonb not null default '[]'::jsonb
+public.agent_messages.metadata jsonb not null default '{}'::jsonb
+public.agent_messages.created_at timestamp with time zone not null default now()
+public.agent_messages."position" bigint not null identity
+public.agent_run_connectors.run_id uuid not null
+public.agent_run_connectors.connector_id text not null
+public.agent_run_connectors.user_id uuid not null
+public.agent_run_connectors.created_at timestamp with time zone not null default now()
+public.agent_runs.id uuid not null default gen_random_uuid()
+public.agent_runs.user_id uuid not null
+public.agent_runs.tenant_id uuid
+public.agent_runs.project_id uuid
+public.agent_runs.prompt text not null default ''::text
+public.agent_runs.mode agent_run_mode not null default 'custom'::agent_run_mode
+public.agent_runs.config jsonb not null default '{}'::jsonb
+public.agent_runs.status agent_run_status not null default 'created'::agent_run_status
+public.agent_runs.plan jsonb
+public.agent_runs.plan_version integer not null default 0
+public.agent_runs.current_phase integer not null default 0
+public.agent_runs.current_step_id uuid
+public.agent_runs.total_steps integer not null default 0
+public.agent_runs.completed_steps integer not null default 0
+public.agent_runs.failed_steps integer not null default 0
+public.agent_runs.total_tokens_used bigint not null default 0
+public.agent_runs.total_credits_used numeric(10,4) not null default 0
+public.agent_runs.estimated_credits numeric
+public.agent_runs.created_at timestamp with time zone not null default now()
+public.agent_runs.started_at timestamp with time zone
+public.agent_runs.completed_at timestamp with time zone
+public.agent_runs.timeout_at timestamp with time zone
+public.agent_runs.error_message text
+public.agent_runs.error_code text
+public.agent_runs.retry_count integer not null default 0
+public.agent_runs.max_retries integer not null default 0
+public.agent_runs.metadata jsonb not null default '{}'::jsonb
+public.agent_runs.tags text[] not null default '{}'::text[]
+public.agent_runs.deleted_at timestamp with time zone
+public.agent_steps.id uuid not null default gen_random_uuid()
+public.agent_steps.run_id uuid not null
+public.agent_steps.user_id uuid not null
+public.agent_steps.parent_step_id uuid
+public.agent_steps.step_number integer not null default 0
+public.agent_steps.phase_number integer not null default 0
+public.agent_steps.tool_type agent_tool_type not null default 'plan'::agent_tool_type
+public.agent_steps.tool_name text not null default ''::text
+public.agent_steps.tool_input jsonb not null default '{}'::jsonb
+public.agent_steps.status agent_step_status not null default 'pending'::agent_step_status
+public.agent_steps.tool_output jsonb
+public.agent_steps.output_text text
+public.agent_steps.tokens_used integer not null default 0
+public.agent_steps.credits_used numeric not null default 0
+public.agent_steps.created_at timestamp with time zone not null default now()
+public.agent_steps.started_at timestamp with time zone
+public.agent_steps.completed_at timestamp with time zone
+public.agent_steps.duration_ms integer
+public.agent_steps.error_message text
+public.agent_steps.error_code text
+public.agent_steps.retry_count integer not null default 0
+public.agent_steps.idempotency_key text not null
+public.agent_steps.metadata jsonb not null default '{}'::jsonb
+public.agent_task_logs.id uuid not null default gen_random_uuid()
+public.agent_task_logs.run_id uuid not null
+public.agent_task_logs.user_id uuid not null
+public.agent_task_logs.seq bigint not null
+public.agent_task_logs.log_type agent_log_type not null default 'info'::agent_log_type
+public.agent_task_logs.message text not null default ''::text
+public.agent_task_logs.metadata jsonb not null default '{}'::jsonb
+public.agent_task_logs.created_at timestamp with time zone not null default now()
+public.agent_task_queue.run_id uuid not null
+public.agent_task_queue.step_number integer not null
+public.agent_task_queue.tenant_id uuid not null
+public.agent_task_queue.epoch integer not null
+public.agent_task_queue.publication integer not null default 0
+public.agent_task_queue.due_at timestamp with time zone not null
+public.agent_task_queue.publish_at timestamp with time zone
+public.credit_balances.user_id uuid not null
+public.credit_balances.available_credits numeric(10,4) not null
+public.credit_balances.total_credits numeric(10,4) not null
+public.credit_balances.used_credits numeric(10,4) not null default 0
+public.credit_balances.updated_at timestamp with time zone not null default now()
+
+-- Constraints
+agent_artifacts agent_artifacts_pkey: PRIMARY KEY (id)
+agent_artifacts agent_artifacts_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_artifacts agent_artifacts_step_id_fkey: FOREIGN KEY (step_id) REFERENCES agent_steps(id) ON DELETE SET NULL
+agent_messages agent_messages_pkey: PRIMARY KEY (id)
+agent_messages agent_messages_role_check: CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text, 'tool'::text]))) NOT VALID
+agent_messages agent_messages_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_messages agent_messages_step_id_fkey: FOREIGN KEY (step_id) REFERENCES agent_steps(id) ON DELETE SET NULL
+agent_run_connectors agent_run_connectors_pkey: PRIMARY KEY (run_id, connector_id)
+agent_run_connectors agent_run_connectors_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_runs agent_runs_pkey: PRIMARY KEY (id)
+agent_steps agent_steps_idempotency_key_key: UNIQUE (idempotency_key)
+agent_steps agent_steps_pkey: PRIMARY KEY (id)
+agent_steps agent_steps_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_steps agent_steps_run_step_key: UNIQUE (run_id, step_number)
+agent_task_logs agent_task_logs_pkey: PRIMARY KEY (id)
+agent_task_logs agent_task_logs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_task_logs agent_task_logs_run_seq_key: UNIQUE (run_id, seq)
+agent_task_queue agent_task_queue_pkey: PRIMARY KEY (run_id, step_number)
+agent_task_queue agent_task_queue_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+credit_balances credit_balances_available_credits_check: CHECK ((available_credits >= (0)::numeric))
+credit_balances credit_balances_pkey: PRIMARY KEY (user_id)
+credit_balances credit_balances_total_credits_check: CHECK ((total_credits >= (0)::numeric))
+credit_balances credit_balances_used_credits_check: CHECK ((used_credits >= (0)::numeric))
+private.credit_ledger credit_ledger_check: CHECK (((kind = 'opening'::text) = (run_id IS NULL)))
+private.credit_ledger credit_ledger_kind_check: CHECK ((kind = ANY (ARRAY['opening'::text, 'reserve'::text, 'charge'::text, 'refund'::text])))
+private.credit_ledger credit_ledger_pkey: PRIMARY KEY (id)
+private.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (user_id, key)
+private.idempotency_keys idempotency_keys_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.issuers issuers_pkey: PRIMARY KEY (issuer)
+private.issuers issuers_user_id_from_check: CHECK ((user_id_from = ANY (ARRAY['sub'::text, 'new'::text])))
+private.jobs_to_remove jobs_to_remove_pkey: PRIMARY KEY (job_name)
+private.principals principals_pkey: PRIMARY KEY (issuer, sub)
+private.run_transitions run_transitions_pkey: PRIMARY KEY (from_status, to_status)
+private.runs runs_pkey: PRIMARY KEY (run_id)
+private.runs runs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.steps steps_cost_check: CHECK ((cost >= 0))
+private.steps steps_kind_check: CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text])))
+private.steps steps_pkey: PRIMARY KEY (run_id, step_number)
+private.steps steps_run_id_fkey: FOREIGN KEY (run_id) REFERENCES private.runs(run_id) ON DELETE CASCADE
+private.steps steps_state_check: CHECK ((state = ANY (ARRAY['open'::text, 'settling'::text, 'done'::text])))
+private.stream_tickets stream_tickets_pkey: PRIMARY KEY (ticket_sha256)
+private.stream_tickets stream_tickets_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.switches switches_pkey: PRIMARY KEY (id)
+private.waits waits_kind_check: CHECK ((kind = ANY (ARRAY['job'::text, 'user'::text])))
+private.waits waits_pkey: PRIMARY KEY (run_id, step_number)
+private.waits waits_run_id_step_number_fkey: FOREIGN KEY (run_id, step_number) REFERENCES private.steps(run_id, step_number) ON DELETE CASCADE
+private.workspace_files workspace_files_pkey: PRIMARY KEY (run_id, path, from_step)
+private.workspace_files workspace_files_run_id_fkey: FOREIGN KEY (run_id) REFERENCES private.runs(run_id) ON DELETE CASCADE
+private.workspace_files workspace_files_sha256_check: CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+private.workspace_files workspace_files_size_check: CHECK ((size >= 0))
+
+-- Indexes
+CREATE UNIQUE INDEX credit_ledger_once ON private.credit_ledger USING btree (run_id, step_number, kind) WHERE (run_id IS NOT NULL)
+CREATE UNIQUE INDEX credit_ledger_pkey ON private.credit_ledger USING btree (id)
+CREATE UNIQUE INDEX credit_ledger_settled ON private.credit_ledger USING btree (run_id, step_number) WHERE (kind = ANY (ARRAY['charge'::text, 'refund'::text]))
+CREATE INDEX credit_ledger_user ON private.credit_ledger USING btree (user_id)
+CREATE INDEX idempotency_keys_created ON private.idempotency_keys USING btree (created_at)
+CREATE UNIQUE INDEX idempotency_keys_pkey ON private.idempotency_keys USING btree (user_id, key)
+CREATE INDEX idempotency_keys_run ON private.idempotency_keys USING btree (run_id)
+CREATE UNIQUE INDEX issuers_pkey ON private.issuers USING btree (issuer)
+CREATE UNIQUE INDEX jobs_to_remove_pkey ON private.jobs_to_remove USING btree (job_name)
+CREATE UNIQUE INDEX principals_pkey ON private.principals USING btree (issuer, sub)
+CREATE INDEX principals_user ON private.principals USING btree (user_id)
+CREATE UNIQUE INDEX run_transitions_pkey ON private.run_transitions USING btree (from_status, to_status)
+CREATE INDEX runs_deadline ON private.runs USING btree (deadline_at) WHERE (deadline_at IS NOT NULL)
+CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
+CREATE UNIQUE INDEX steps_pkey ON private.steps USING btree (run_id, step_number)
+CREATE INDEX steps_settling ON private.steps USING btree (lease_until) WHERE (state = 'settling'::text)
+CREATE INDEX stream_tickets_expires ON private.stream_tickets USING btree (expires_at)
+CREATE UNIQUE INDEX stream_tickets_pkey ON private.stream_tickets USING btree (ticket_sha256)
+CREATE INDEX stream_tickets_run ON private.stream_tickets USING btree (run_id)
+CREATE UNIQUE INDEX switches_pkey ON private.switches USING btree (id)
+CREATE UNIQUE INDEX waits_pkey ON private.waits USING btree (run_id, step_number)
+CREATE UNIQUE INDEX workspace_files_current ON private.workspace_files USING btree (run_id, path) WHERE (to_step IS NULL)
+CREATE INDEX workspace_files_hash ON private.workspace_files USING btree (run_id, sha256)
+CREATE UNIQUE INDEX workspace_files_pkey ON private.workspace_files USING btree (run_id, path, from_step)
+CREATE UNIQUE INDEX agent_artifacts_pkey ON public.agent_artifacts USING btree (id)
+CREATE INDEX agent_artifacts_run ON public.agent_artifacts USING btree (run_id, created_at)
+CREATE INDEX agent_artifacts_step ON public.agent_artifacts USING btree (step_id)
+CREATE INDEX agent_artifacts_user ON public.agent_artifacts USING btree (user_id, created_at)
+CREATE INDEX agent_messages_conversation ON public.agent_messages USING btree (run_id, step_number, "position")
+CREATE UNIQUE INDEX agent_messages_pkey ON public.agent_messages USING btree (id)
+CREATE INDEX agent_messages_step ON public.agent_messages USING btree (step_id)
+CREATE INDEX agent_messages_user ON public.agent_messages USING btree (user_id, created_at)
+CREATE UNIQUE INDEX agent_run_connectors_pkey ON public.agent_run_connectors USING btree (run_id, connector_id)
+CREATE INDEX agent_run_connectors_user ON public.agent_run_connectors USING btree (user_id)
+CREATE UNIQUE INDEX agent_runs_pkey ON public.agent_runs USING btree (id)
+CREATE INDEX agent_runs_user_created ON public.agent_runs USING btree (user_id, created_at DESC, id DESC)
+CREATE UNIQUE INDEX agent_steps_idempotency_key_key ON public.agent_steps USING btree (idempotency_key)
+CREATE UNIQUE INDEX agent_steps_pkey ON public.agent_steps USING btree (id)
+CREATE UNIQUE INDEX agent_steps_run_step_key ON public.agent_steps USING btree (run_id, step_number)
+CREATE INDEX agent_steps_user ON public.agent_steps USING btree (user_id, created_at)
+CREATE UNIQUE INDEX agent_task_logs_pkey ON public.agent_task_logs USING btree (id)
+CREATE INDEX agent_task_logs_run_created ON public.agent_task_logs USING btree (run_id, created_at)
+CREATE UNIQUE INDEX agent_task_logs_run_seq_key ON public.agent_task_logs USING btree (run_id, seq)
+CREATE INDEX agent_task_logs_user ON public.agent_task_logs USING btree (user_id, created_at)
+CREATE UNIQUE INDEX agent_task_queue_pkey ON public.agent_task_queue USING btree (run_id, step_number)
+CREATE INDEX agent_task_queue_publish ON public.agent_task_queue USING btree (publish_at) WHERE (publish_at IS NOT NULL)
+CREATE UNIQUE INDEX credit_balances_pkey ON public.credit_balances USING btree (user_id)
+
+-- Row security
+private.credit_ledger: off
+private.idempotency_keys: off
+private.issuers: off
+private.jobs_to_remove: off
+private.principals: off
+private.run_transitions: off
+private.runs: off
+private.steps: off
+private.stream_tickets: off
+private.switches: off
+private.waits: off
+private.workspace_files: off
+public.agent_artifacts: on
+public.agent_messages: on
+public.agent_run_connectors: on
+public.agent_runs: on
+public.agent_steps: on
+public.agent_task_logs: on
+public.agent_task_queue: on
+public.credit_balances: on
+
+-- Policies
+public.agent_artifacts engine: ALL to agent_engine using true with check true
+public.agent_artifacts own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_messages engine: ALL to agent_engine using true with check true
+public.agent_messages own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_run_connectors engine: ALL to agent_engine using true with check true
+public.agent_run_connectors own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_runs engine: ALL to agent_engine using true with check true
+public.agent_runs own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_steps engine: ALL to agent_engine using true with check true
+public.agent_steps own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_task_logs engine: ALL to agent_engine using true with check true
+public.agent_task_logs own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+public.agent_task_queue engine: ALL to agent_engine using true with check true
+public.credit_balances engine: ALL to agent_engine using true with check true
+public.credit_balances own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+storage.buckets agent_service_buckets: SELECT to agent_api, agent_step using (id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
+storage.objects agent_api_write: INSERT to agent_api using - with check (bucket_id = 'agent-workspaces'::text)
+storage.objects agent_inputs_own_folder: ALL to authenticated using ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text)) with check ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text))
+storage.objects agent_outputs_own_folder: SELECT to authenticated using ((bucket_id = 'agent-outputs'::text) AND ((storage.foldername(name))[1] = (( SELECT private.current_user_id() AS current_user_id))::text)) with check -
+storage.objects agent_service_read: SELECT to agent_api, agent_step using (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
+storage.objects agent_service_write: INSERT to agent_step using - with check (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text]))
+
+-- Triggers
+CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
+
+-- Functions: owner, security, who may execute, MD5 of the body
+private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 76d4992d6d5c7e729184622ece231967
+private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9b29b8e445d126bba3db8dbd3a6b2d64
+private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 88ad6428060d3dedae5f2b13f798d75a
+private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 0af8101a21415ff89bade9c29e888913
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 9fc8f3d5e7d5f4eab16dffe3998acc92
+private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
+private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
+private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
+private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
+private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, 67f7042eb615ddda17aa1e01e69d8430
+private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, c61ce952facc3a3368a231b0d5af334f
+private.current_user_id() agent_engine, definer stable, agent_front authenticated, 483faa989e3f478fe3cfc3b25592a4f1
+private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
+private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
+private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
+private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
+private.insert_ticket(p_run uuid, p jsonb) agent_engine, definer, agent_front, 668b5c871ff8b25b0fbf18daa0235504
+private.is_idle(p_run uuid, p_step integer) agent_engine, invoker stable, nobody else, a45a34ae99f5f539d9db32e478c645a2
+private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
+private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
+private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3c5deb49082a733a9c0
+private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
+private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
+private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, d0d843073988d8d8323f244a6a336744
+private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
+private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
+private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker immutable, nobody else, c86cdb9cf487f81c85bb3e901e38e662
+private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
+private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
+private.stale(p_run uuid) agent_engine, invoker stable, nobody else, 8f5776290245d7f1f18b6e243218eaf2
+private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
+private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker immutable, nobody else, b27f8bbb8b42a232378d01f01580bfec
+private.take_credit(p_user uuid, p_units bigint) agent_engine, invoker, nobody else, c0dd8ff2b67c239757cec306778df9f6
+private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
+private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
+private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
+public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
+public.agent_check_job(p jsonb) agent_engine, definer, agent_step, e8bf7b49e4715eb3bc06f61d18bdd82e
+public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, ab24af815941fc18fdcdbf46e569e46c
+public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
+public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 65b10a86e682ea136caa4330a69d55ca
+public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
+public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, f9ff23f0196bce4b40be169893becdd3
+public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
+public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
+public.agent_park_step(p jsonb) agent_engine, definer, agent_step, 9cd8531ad5c26097668bd471e1f08785
+public.agent_pause_run(p jsonb) agent_front, definer, agent_api, c4262d4ae975cc303d2ebb790991c2dd
+public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, cef3984238660f733639c761fd77d004
+public.agent_read_events(p jsonb) agent_front, definer, agent_api, 3a03ab79caef531b89d7ece459539006
+public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
+public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
+public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
+public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, c1690fa7284dbce2e9dc4a6c1556917e
+public.agent_release_step(p jsonb) agent_engine, definer, agent_step, f8edee3e781de0b84483860c27aa221e
+public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
+public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
+public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89
+public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
+public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
+public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
+public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, db69201e97e2a7dd0d69cada992d0924
+public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, 5099958039001cc57d39a98da9853024
+public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
+
+-- Table privileges
+private.credit_ledger agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.credit_ledger_id_seq agent_engine: USAGE
+private.idempotency_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.issuers agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.jobs_to_remove agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.principals agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.run_transitions agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.runs agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.steps agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.stream_tickets agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.switches agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.switches_id_seq agent_engine: USAGE
+private.waits agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.workspace_files agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_artifacts agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_artifacts agent_front: SELECT
+public.agent_artifacts authenticated: SELECT
+public.agent_messages agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_messages agent_front: SELECT
+public.agent_messages authenticated: SELECT
+public.agent_messages_position_seq service_role: SELECT, UPDATE, USAGE
+public.agent_run_connectors agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_run_connectors agent_front: SELECT
+public.agent_run_connectors authenticated: SELECT
+public.agent_runs agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_runs agent_front: SELECT
+public.agent_runs authenticated: SELECT
+public.agent_steps agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_steps agent_front: SELECT
+public.agent_steps authenticated: SELECT
+public.agent_task_logs agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.agent_task_logs agent_front: SELECT
+public.agent_task_logs authenticated: SELECT
+public.agent_task_queue agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.credit_balances agent_engine: DELETE, INSERT, SELECT, UPDATE
+public.credit_balances agent_front: SELECT
+public.credit_balances authenticated: SELECT
+
+-- Schema privileges
+private agent_engine: USAGE
+private agent_front: USAGE
+private authenticated: USAGE
+private postgres: CREATE, USAGE
