@@ -1,8 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parseEnv } from 'node:util'
+import { parseEnv, promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { ScaleEvent } from './gateway/function-pool.ts'
 import { signInDemoUser } from './cli/demo-user.ts'
@@ -129,11 +129,13 @@ test('the printed lines work in a shell as they are', async () => {
   const run = await create('Hello')
   const lines = tryNext({ envFile: join(dir, 'env'), runId: run.runId })
   await vi.waitFor(async () => expect(await statusOf(run)).toBe('completed'), { timeout: 30_000, interval: 200 })
-  const said = (upTo: number, last: number) =>
-    execFileSync('/bin/sh', ['-ec', [...lines.slice(0, upTo), lines[last]].join('\n')], { encoding: 'utf8', timeout: 30_000 })
-  expect(JSON.parse(said(2, 2))).toMatchObject({ success: true, run_id: expect.any(String) })
-  expect(JSON.parse(said(2, 3))).toMatchObject({ run: { id: run.runId, status: 'completed' } })
-  expect(said(2, 4)).toMatch(/^event: complete$/m)
+  const said = async (last: number) => {
+    const script = [...lines.slice(0, 2), lines[last]].join('\n')
+    return (await promisify(execFile)('/bin/sh', ['-ec', script], { timeout: 30_000 })).stdout
+  }
+  expect(JSON.parse(await said(2))).toMatchObject({ success: true, run_id: expect.any(String) })
+  expect(JSON.parse(await said(3))).toMatchObject({ run: { id: run.runId, status: 'completed' } })
+  expect(await said(4)).toMatch(/^event: complete$/m)
 }, 60_000)
 
 test('fresh begins empty', async () => {

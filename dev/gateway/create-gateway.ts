@@ -28,6 +28,8 @@ export interface Gateway {
 }
 
 const REPEAT_MS = 10_000
+/** Processes that are tried for one request when connections are refused. */
+const MAX_ATTEMPTS = 3
 
 /**
  * Does for local processes what Knative does for pods: routes by path, starts a function for its first request and holds the request
@@ -74,22 +76,15 @@ export function createGateway({
     const path = (req.url ?? '/').split('?', 1)[0] ?? '/'
     const pool = pools.get(route(path) ?? '')
     if (!pool) return refuse(res, 404, 'not_found', `No function answers ${path}`)
-    const gone = new AbortController()
-    const onClose = () => gone.abort()
-    res.once('close', onClose)
-    let lease: Awaited<ReturnType<FunctionPool['acquire']>>
-    try {
-      lease = await pool.acquire(gone.signal)
-    } catch (error) {
-      if (res.destroyed) return
-      const seconds = error instanceof NoTargetError ? error.retryAfterSeconds : 1
-      return refuse(res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
+    for (let attempt = 1; ; attempt++) {
+      const lease = await acquire(pool, res)
+      if (!lease) return
+      const outcome = await forward(req, res, lease.target)
+      lease.release(outcome === 'done' ? 'served' : outcome === 'refused' ? 'refused' : 'failed')
+      if (outcome === 'refused' && attempt < MAX_ATTEMPTS) continue
+      if (outcome !== 'unreachable' && outcome !== 'refused') return
+      return refuse(res, 502, 'unavailable', `${pool.spec.name} died while it had this request`, 1)
     }
-    res.off('close', onClose)
-    if (res.destroyed) return lease.release(false)
-    const outcome = await forward(req, res, lease.target)
-    lease.release(outcome === 'done')
-    if (outcome === 'unreachable') refuse(res, 502, 'unavailable', `${pool.spec.name} died while it had this request`, 1)
   }
 
   return {
@@ -111,6 +106,24 @@ export function createGateway({
       for (const pool of pools.values()) pool.kill()
     },
   }
+}
+
+/** Undefined: the request was answered (503) or is gone. */
+async function acquire(pool: FunctionPool, res: ServerResponse): Promise<Awaited<ReturnType<FunctionPool['acquire']>> | undefined> {
+  const gone = new AbortController()
+  const onClose = () => gone.abort()
+  res.once('close', onClose)
+  try {
+    const lease = await pool.acquire(gone.signal)
+    if (!res.destroyed) return lease
+    lease.release('failed')
+  } catch (error) {
+    const seconds = error instanceof NoTargetError ? error.retryAfterSeconds : 1
+    if (!res.destroyed) refuse(res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
+  } finally {
+    res.off('close', onClose)
+  }
+  return undefined
 }
 
 /** The message of a pino line of level error or fatal; any other line on stderr as it is. */

@@ -9,17 +9,20 @@ const HOP_BY_HOP = ['connection', 'expect', 'keep-alive', 'proxy-connection', 't
  * - aborted: the caller went away; the function was told by closing its connection
  * - cut: the function's connection broke in the middle of the answer; the caller's was broken too
  * - unreachable: it broke before the answer; nothing was sent to the caller yet
+ * - refused: there was no connection; nothing of the request was read, so another process can have it
  */
-export type Forwarded = 'done' | 'aborted' | 'cut' | 'unreachable'
+export type Forwarded = 'done' | 'aborted' | 'cut' | 'unreachable' | 'refused'
 
 /** Passes one request on and its answer back, both as streams: nothing is buffered beyond the sockets. Never rejects. */
 export function forward(req: IncomingMessage, res: ServerResponse, target: Target): Promise<Forwarded> {
   return new Promise((resolve) => {
     let answered = false
     let settled = false
+    let isConnected = false
     const settle = (outcome: Forwarded) => {
       if (settled) return
       settled = true
+      res.off('close', onClose)
       req.unpipe(upstream)
       if (outcome !== 'done' || !upstream.writableFinished) upstream.destroy()
       resolve(outcome)
@@ -46,11 +49,20 @@ export function forward(req: IncomingMessage, res: ServerResponse, target: Targe
     })
     upstream.on('error', () => {
       if (answered) return // the answer's own end decides
-      settle(res.destroyed ? 'aborted' : 'unreachable')
+      if (res.destroyed) settle('aborted')
+      else settle(isConnected ? 'unreachable' : 'refused')
     })
-    res.on('close', () => settle(res.writableFinished ? 'done' : 'aborted'))
+    const onClose = () => settle(res.writableFinished ? 'done' : 'aborted')
+    res.on('close', onClose)
     req.on('error', () => {})
-    req.pipe(upstream)
+    upstream.on('socket', (socket) => {
+      const begin = () => {
+        isConnected = true
+        req.pipe(upstream)
+      }
+      if (socket.connecting) socket.once('connect', begin)
+      else begin()
+    })
   })
 }
 

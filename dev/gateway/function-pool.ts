@@ -34,6 +34,9 @@ export interface Target {
   agent: Agent
 }
 
+/** How a request went: served to its end, broken, or not even taken (the process does not listen any more). */
+export type Served = 'served' | 'failed' | 'refused'
+
 /** No process for the request: answer 503. */
 export class NoTargetError extends Error {
   readonly retryAfterSeconds: number
@@ -100,7 +103,8 @@ export class FunctionPool {
   }
 
   /** Resolves with a ready process and counts the request as in flight until `release`. Rejects with NoTargetError. */
-  async acquire(signal: AbortSignal): Promise<{ target: Target; release: (served: boolean) => void }> {
+  async acquire(signal: AbortSignal): Promise<{ target: Target; release: (served: Served) => void }> {
+    if (this.#serving?.process.isDead()) this.#serving = undefined // its exit event is on the way
     const instance = this.#serving ?? (await this.#wait(signal))
     if (instance !== this.#serving) return this.acquire(signal) // it died between its readiness and our turn
     instance.inFlight++
@@ -112,7 +116,8 @@ export class FunctionPool {
         if (released) return
         released = true
         instance.inFlight--
-        if (served) this.#failures = 0
+        if (served === 'served') this.#failures = 0
+        if (served === 'refused') this.#abandon(instance)
         this.#armIdleTimer(instance)
       },
     }
@@ -139,6 +144,12 @@ export class FunctionPool {
     this.#closing.abort()
     for (const { process } of this.#alive) process.kill()
     for (const booting of this.#booting) booting.kill()
+  }
+
+  /** It runs but takes no connection: nothing can be expected of it. */
+  #abandon(instance: Instance): void {
+    if (this.#serving === instance) this.#serving = undefined
+    if (!instance.stoppedFor) instance.process.kill()
   }
 
   #wait(signal: AbortSignal): Promise<Instance> {

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -26,6 +27,8 @@ export interface RunningProcess {
   exited: Promise<Exit>
   /** Resolves true at the first 200 of GET /ready (or /health where there is no /ready), false if it died or took too long. */
   ready: Promise<boolean>
+  /** True as soon as the kernel knows it, which is before the exit event: its connections break earlier than we hear why. */
+  isDead(): boolean
   /** SIGTERM, then SIGKILL after the grace period. Resolves when it is gone. */
   stop(graceMs: number): Promise<void>
   kill(): void
@@ -82,6 +85,7 @@ export async function startProcess(
     exited,
     ready: waitUntilReady(port, startTimeoutMs, () => gone),
     kill,
+    isDead: () => gone || isZombie(child.pid),
     async stop(graceMs) {
       if (gone) return
       const timer = setTimeout(kill, graceMs)
@@ -89,6 +93,16 @@ export async function startProcess(
       await exited
       clearTimeout(timer)
     },
+  }
+}
+
+/** False where there is no /proc; then a refused connection tells it (see create-gateway.ts). */
+function isZombie(pid: number | undefined): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return 'ZX'.includes(stat.charAt(stat.lastIndexOf(')') + 2))
+  } catch {
+    return false
   }
 }
 

@@ -7,8 +7,8 @@ import { detectConfinement } from '../../shared/runner/detect-confinement.ts'
 import { isAlive, listStrays, listTree } from '../../shared/runner/processes.ts'
 import { type DoorJob, FakeDoor } from '../../shared/runner/testing/fake-door.ts'
 import { RUNNER } from '../../shared/runner/testing/start-runner.ts'
-import type { JobRecord } from './job-record.ts'
 import { createJobs, type Jobs, type JobsOptions } from './create-jobs.ts'
+import type { JobRecord } from './job-record.ts'
 
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 const { confinement } = await detectConfinement()
@@ -53,7 +53,9 @@ async function create(jobs: Jobs, job: DoorJob, changes: Record<string, unknown>
 }
 
 async function inspect(jobs: Jobs, job: DoorJob): Promise<{ state: string; reason?: string }> {
-  const response = await jobs.app.request(`/jobs/job-${job.runId}`, { headers: { authorization: 'Bearer t' } })
+  const response = await jobs.app.request(`/jobs/job-${job.runId}`, {
+    headers: { authorization: 'Bearer t' },
+  })
   return (await response.json()) as { state: string; reason?: string }
 }
 
@@ -63,7 +65,10 @@ async function record(job: DoorJob): Promise<JobRecord> {
 
 /** A job whose tool runs and has said so. */
 async function running(jobs: Jobs, changes: Record<string, unknown> = {}): Promise<DoorJob> {
-  const job = door.add({ name: 'shell', input: { command: 'echo up; setsid sleep 1000 & sleep 1000' } }, { watched: true })
+  const job = door.add(
+    { name: 'shell', input: { command: 'echo up; setsid sleep 1000 & sleep 1000' } },
+    { watched: true },
+  )
   expect((await create(jobs, job, changes)).status).toBe(201)
   await expect.poll(() => job.outputs.flat().length, { timeout: 20_000 }).toBeGreaterThan(0)
   return job
@@ -87,7 +92,10 @@ test('records are readable by their owner only and go when the job is removed', 
   const { runner } = await record(job)
   const tree = await listTree(runner?.pid ?? 0)
   expect(tree.length).toBeGreaterThan(2)
-  const response = await jobs.app.request(`/jobs/job-${job.runId}`, { method: 'DELETE', headers: { authorization: 'Bearer t' } })
+  const response = await jobs.app.request(`/jobs/job-${job.runId}`, {
+    method: 'DELETE',
+    headers: { authorization: 'Bearer t' },
+  })
   expect(response.status).toBe(204)
   for (const found of tree) expect(await isAlive(found)).toBe(false)
   expect(await readdir(join(dir, 'records'))).toEqual([])
@@ -101,7 +109,10 @@ test('more than maxJobs wait their turn', async () => {
   const second = door.add({ name: 'shell', input: { command: 'echo second' } })
   await create(jobs, second)
   expect(await inspect(jobs, second)).toEqual({ state: 'pending' })
-  await jobs.app.request(`/jobs/job-${first.runId}`, { method: 'DELETE', headers: { authorization: 'Bearer t' } })
+  await jobs.app.request(`/jobs/job-${first.runId}`, {
+    method: 'DELETE',
+    headers: { authorization: 'Bearer t' },
+  })
   await expect.poll(() => second.results[0]?.stdout, { timeout: 20_000 }).toBe('second\n')
 })
 
@@ -117,14 +128,19 @@ test('a runner that is killed is reported as lost, though the door is away at fi
   }
   const tree = await listTree((await record(job)).runner?.pid ?? 0)
   process.kill(tree[0]?.pid ?? 0, 'SIGKILL')
-  await expect.poll(() => job.results[0]?.outcome, { timeout: 20_000 }).toEqual({
-    kind: 'lost',
-    reason: "the tool's runner was killed (SIGKILL)",
-  })
+  await expect
+    .poll(() => job.results[0]?.outcome, { timeout: 20_000 })
+    .toEqual({
+      kind: 'lost',
+      reason: "the tool's runner was killed (SIGKILL)",
+    })
   for (const found of tree) expect(await isAlive(found)).toBe(false)
   expect(refused).toBe(2)
   await expect.poll(async () => (await record(job)).owes_report).toBe(false)
-  expect(await inspect(jobs, job)).toEqual({ state: 'failed', reason: "the tool's runner was killed (SIGKILL)" })
+  expect(await inspect(jobs, job)).toEqual({
+    state: 'failed',
+    reason: "the tool's runner was killed (SIGKILL)",
+  })
 })
 
 test('a tool that is killed is reported by its runner', async () => {
@@ -137,7 +153,9 @@ test('a tool that is killed is reported by its runner', async () => {
   }
   // The last one: those before it are the sandbox's own wrappers, which name the program in their arguments.
   process.kill(bash.at(-1) ?? 0, 'SIGKILL')
-  await expect.poll(() => job.results[0]?.outcome, { timeout: 20_000 }).toEqual({ kind: 'killed', signal: 'SIGKILL' })
+  await expect
+    .poll(() => job.results[0]?.outcome, { timeout: 20_000 })
+    .toEqual({ kind: 'killed', signal: 'SIGKILL' })
 })
 
 test('a runner past its deadline is killed from outside', async () => {
@@ -145,10 +163,12 @@ test('a runner past its deadline is killed from outside', async () => {
   const job = await running(jobs, { deadlineSeconds: 4 })
   const { runner } = await record(job)
   process.kill(runner?.pid ?? 0, 'SIGSTOP')
-  await expect.poll(() => job.results[0]?.outcome, { timeout: 20_000 }).toEqual({
-    kind: 'lost',
-    reason: 'the job exceeded its deadline of 4 s',
-  })
+  await expect
+    .poll(() => job.results[0]?.outcome, { timeout: 20_000 })
+    .toEqual({
+      kind: 'lost',
+      reason: 'the job exceeded its deadline of 4 s',
+    })
 })
 
 test('after a stop, the next start reports what was running and runs what waited', async () => {
@@ -161,10 +181,12 @@ test('after a stop, the next start reports what was running and runs what waited
   for (const found of tree) expect(await isAlive(found)).toBe(false)
   expect(job.results).toEqual([])
   start()
-  await expect.poll(() => job.results[0]?.outcome, { timeout: 20_000 }).toEqual({
-    kind: 'lost',
-    reason: 'the tool service stopped while the tool was running',
-  })
+  await expect
+    .poll(() => job.results[0]?.outcome, { timeout: 20_000 })
+    .toEqual({
+      kind: 'lost',
+      reason: 'the tool service stopped while the tool was running',
+    })
   await expect.poll(() => waiting.results[0]?.stdout, { timeout: 20_000 }).toBe('later\n')
 })
 
@@ -177,11 +199,15 @@ test('a daemon that is killed leaves nothing running, and the next one reports',
   await writeFile(join(dir, 'daemon.ts'), program)
   const daemon = spawn(process.execPath, [join(dir, 'daemon.ts')], { stdio: ['ignore', 'pipe', 'inherit'] })
   const url = await firstLine(daemon)
-  const remote = { app: { request: async (path: string, init: RequestInit) => await fetch(url + path, init) } } as unknown as Jobs
+  const remote = {
+    app: { request: async (path: string, init: RequestInit) => await fetch(url + path, init) },
+  } as unknown as Jobs
   const job = await running(remote)
   const tree = await listTree((await record(job)).runner?.pid ?? 0)
   daemon.kill('SIGKILL')
-  await expect.poll(async () => (await Promise.all(tree.map(isAlive))).includes(true), { timeout: 10_000 }).toBe(false)
+  await expect
+    .poll(async () => (await Promise.all(tree.map(isAlive))).includes(true), { timeout: 10_000 })
+    .toBe(false)
   start()
   await expect.poll(() => job.results[0]?.outcome.kind, { timeout: 20_000 }).toBe('lost')
 })

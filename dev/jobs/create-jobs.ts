@@ -35,6 +35,11 @@ export interface Jobs {
 }
 
 const BODY_BYTES = 64 * 1024
+const limitBody = bodyLimit({
+  maxSize: BODY_BYTES,
+  onError: (context) =>
+    context.json({ code: 'body_too_large', message: `more than ${BODY_BYTES} bytes` }, 413),
+})
 
 /**
  * Stand-in for the Kubernetes Jobs API on one machine: `POST /jobs` (a JobSpec; 201 made, 200 was there), `GET /jobs/:name`
@@ -61,9 +66,9 @@ export function createJobs(options: JobsOptions): Jobs {
     }
     return await next()
   })
-  app.post('/jobs', bodyLimit({ maxSize: BODY_BYTES }), async (context) => {
-    const body: unknown = await context.req.json().catch(() => undefined)
-    const spec = jobSpec.safeParse(body)
+  app.post('/jobs', limitBody, async (context) => {
+    const text = await context.req.text()
+    const spec = jobSpec.safeParse(parseJson(text))
     if (!spec.success) {
       const message = spec.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
       return context.json({ code: 'invalid_request', message }, 400)
@@ -108,6 +113,15 @@ export function createJobs(options: JobsOptions): Jobs {
       })
       await Promise.all([board.close(), closed])
     },
+  }
+}
+
+/** undefined for what is no JSON; the schema then says what is missing. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

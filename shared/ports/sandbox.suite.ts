@@ -56,8 +56,14 @@ export function sandboxSuite(name: string, fixture: () => SandboxFixture): void 
 
     test('rejects as unavailable when the service does not answer', async () => {
       const { unreachable, job } = fixture()
-      for (const call of [unreachable.create(job('short')), unreachable.inspect('x'), unreachable.remove('x')]) {
-        await expect(call).rejects.toSatisfy((error) => error instanceof AppError && error.code === 'unavailable')
+      for (const call of [
+        unreachable.create(job('short')),
+        unreachable.inspect('x'),
+        unreachable.remove('x'),
+      ]) {
+        await expect(call).rejects.toSatisfy(
+          (error) => error instanceof AppError && error.code === 'unavailable',
+        )
       }
     })
   })

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createJobs, type Jobs } from '../../../dev/jobs/create-jobs.ts'
 import { AppError } from '../../core/errors.ts'
-import type { JobSpec } from '../../ports/sandbox.ts'
 import { type SandboxFixture, sandboxSuite } from '../../ports/sandbox.suite.ts'
+import type { JobSpec } from '../../ports/sandbox.ts'
 import { detectConfinement } from '../../runner/detect-confinement.ts'
 import { type DoorJob, FakeDoor } from '../../runner/testing/fake-door.ts'
 import { RUNNER } from '../../runner/testing/start-runner.ts'
@@ -60,7 +60,9 @@ test('a wrong token and a bad job are plain errors: trying again does not help',
   const stranger = createLocalSandbox({ url, token: 'wrong' })
   await expect(stranger.inspect('x')).rejects.toThrow('answered 401')
   await expect(stranger.inspect('x')).rejects.not.toBeInstanceOf(AppError)
-  await expect(fixture.sandbox.create({ ...fixture.job('short'), name: '../x' })).rejects.toThrow(/400 .*DNS label/)
+  await expect(fixture.sandbox.create({ ...fixture.job('short'), name: '../x' })).rejects.toThrow(
+    /400 .*DNS label/,
+  )
 })
 
 test('a service that is slow, broken or another one is unavailable, never a missing job', async () => {
@@ -75,7 +77,13 @@ test('a service that is slow, broken or another one is unavailable, never a miss
     token: 'x',
     timeoutMs: 300,
   })
-  for (const given of [[404, 'not here'], [200, '{}'], [500, 'x'], [503, 'x'], [0, '']] as [number, string][]) {
+  for (const given of [
+    [404, 'not here'],
+    [200, '{}'],
+    [500, 'x'],
+    [503, 'x'],
+    [0, ''],
+  ] as [number, string][]) {
     answer = () => given
     await expect(other.inspect('x')).rejects.toMatchObject({ code: 'unavailable' })
   }
