@@ -48,10 +48,15 @@ function checkWritable() {
 
 function refusalFor(code, text) {
   const says = (...words) => words.some((word) => code === word || text.includes(word))
-  if (says('ENOSPC', 'EDQUOT')) return `There is no disk space left for ${root}: free at least 1 GB and run this again.`
-  if (says('EROFS')) return `${root} is on a read-only file system: copy the repository to a folder you can write to.`
-  if (says('EACCES', 'EPERM')) return `${root} is not writable for this user: change its owner (chown -R) or clone it again as this user.`
-  if (says('ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH')) {
+  if (says('ENOSPC', 'EDQUOT'))
+    return `There is no disk space left for ${root}: free at least 1 GB and run this again.`
+  if (says('EROFS'))
+    return `${root} is on a read-only file system: copy the repository to a folder you can write to.`
+  if (says('EACCES', 'EPERM'))
+    return `${root} is not writable for this user: change its owner (chown -R) or clone it again as this user.`
+  if (
+    says('ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH')
+  ) {
     return 'The npm registry cannot be reached: check the network, or name a mirror with `npm config set registry <url>`, and run this again.'
   }
   return null
@@ -64,8 +69,16 @@ function npmCommand() {
 
 /** `--loglevel=error` hides the EBADENGINE warnings: npm itself runs on the host's Node, our programs do not. */
 const installArgs = [
-  'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error', '--progress=false',
-  '--fetch-retries=2', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000',
+  'ci',
+  '--ignore-scripts',
+  '--no-audit',
+  '--no-fund',
+  '--prefer-offline',
+  '--loglevel=error',
+  '--progress=false',
+  '--fetch-retries=2',
+  '--fetch-retry-mintimeout=1000',
+  '--fetch-retry-maxtimeout=5000',
 ]
 
 async function install() {
@@ -75,7 +88,9 @@ async function install() {
   const live = process.stderr.isTTY === true
   const line = (text) => process.stderr.write(live ? `\r\x1b[2K${text}` : `${text}\n`)
   line('Installing the packages of package-lock.json (once, about a minute)…')
-  const ticker = live ? setInterval(() => line(`Installing the packages of package-lock.json… ${seconds()} s`), 1000) : null
+  const ticker = live
+    ? setInterval(() => line(`Installing the packages of package-lock.json… ${seconds()} s`), 1000)
+    : null
   const child = spawn(command, [...before, ...installArgs], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   const keep = (chunk) => {
@@ -93,12 +108,15 @@ async function install() {
     if (live) line('')
     process.off('SIGINT', stop).off('SIGTERM', stop)
   })
-  if (status === 'SIGINT' || status === 'SIGTERM') throw new Refusal('The installation was interrupted; run this again to repeat it.')
+  if (status === 'SIGINT' || status === 'SIGTERM')
+    throw new Refusal('The installation was interrupted; run this again to repeat it.')
   if (status !== 0) {
     const code = /npm error code (\S+)/.exec(said)?.[1] ?? ''
     const sentence = refusalFor(code, said)
     if (sentence) throw new Refusal(sentence)
-    throw new Refusal(`npm ci failed (${status}); the last it said:\n${said.trim().split('\n').slice(-8).join('\n')}`)
+    throw new Refusal(
+      `npm ci failed (${status}); the last it said:\n${said.trim().split('\n').slice(-8).join('\n')}`,
+    )
   }
   process.stderr.write(`Installed in ${seconds()} s.\n`)
 }
@@ -137,20 +155,26 @@ function handOver(node, program, args) {
     })
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.on(signal, () => child.kill(signal))
-    child.on('error', (error) => (['ENOENT', 'EACCES', 'ENOEXEC'].includes(error.code) ? resolve(null) : reject(error)))
+    child.on('error', (error) =>
+      ['ENOENT', 'EACCES', 'ENOEXEC'].includes(error.code) ? resolve(null) : reject(error),
+    )
     child.on('exit', (code, signal) => resolve(code ?? 128 + signalNumber(signal)))
   })
 }
 
 async function main([name, ...args]) {
   const program = Object.hasOwn(programs, name ?? '') ? programs[name] : undefined
-  if (!program) throw new Refusal(`Usage: node dev/bootstrap.mjs ${Object.keys(programs).join('|')} [arguments]`)
+  if (!program)
+    throw new Refusal(`Usage: node dev/bootstrap.mjs ${Object.keys(programs).join('|')} [arguments]`)
   if (name === 'start' && args.some((arg) => arg === '--help' || arg === '-h')) {
     process.stdout.write(readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'cli/help.txt'), 'utf8'))
     return 0
   }
   const [major] = process.versions.node.split('.').map(Number)
-  if (major < 20) throw new Refusal(`This is Node ${process.versions.node}; install Node 20 or newer (https://nodejs.org) and run this again.`)
+  if (major < 20)
+    throw new Refusal(
+      `This is Node ${process.versions.node}; install Node 20 or newer (https://nodejs.org) and run this again.`,
+    )
   await ensureInstalled()
   for (const node of runtimes()) {
     const status = await handOver(node, program, args)

@@ -1,5 +1,15 @@
-import { execFile, type ExecFileException } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type ExecFileException, execFile } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -11,7 +21,8 @@ let root: string
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'bootstrap-'))
   mkdirSync(join(root, 'dev/cli'), { recursive: true })
-  for (const name of ['bootstrap.mjs', 'lock.mjs', 'cli/help.txt']) cpSync(join(here, name), join(root, 'dev', name))
+  for (const name of ['bootstrap.mjs', 'lock.mjs', 'cli/help.txt'])
+    cpSync(join(here, name), join(root, 'dev', name))
   const lock = {
     packages: {
       '': { name: 'x' },
@@ -20,7 +31,10 @@ beforeEach(() => {
     },
   }
   writeFileSync(join(root, 'package-lock.json'), JSON.stringify(lock))
-  writeFileSync(join(root, 'dev/start.ts'), 'const args: string[] = process.argv.slice(2)\nconsole.log(JSON.stringify({ args }))\nprocess.exit(args.length)')
+  writeFileSync(
+    join(root, 'dev/start.ts'),
+    'const args: string[] = process.argv.slice(2)\nconsole.log(JSON.stringify({ args }))\nprocess.exit(args.length)',
+  )
   npm(`
     fs.appendFileSync('asked', process.argv.slice(2).join(' ') + '\\n')
     await new Promise((done) => setTimeout(done, 300))
@@ -37,15 +51,20 @@ function npm(script: string) {
 }
 
 function bootstrap(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-  const env = { PATH: process.env['PATH'], npm_execpath: join(root, 'npm-cli.mjs') }
+  const env = { PATH: process.env.PATH, npm_execpath: join(root, 'npm-cli.mjs') }
   return new Promise((done) => {
-    execFile(process.execPath, [join(root, 'dev/bootstrap.mjs'), ...args], { env }, (error: ExecFileException | null, stdout, stderr) =>
-      done({ status: error ? Number(error.code) : 0, stdout, stderr }),
+    execFile(
+      process.execPath,
+      [join(root, 'dev/bootstrap.mjs'), ...args],
+      { env },
+      (error: ExecFileException | null, stdout, stderr) =>
+        done({ status: error ? Number(error.code) : 0, stdout, stderr }),
     )
   })
 }
 
-const asked = () => (existsSync(join(root, 'asked')) ? readFileSync(join(root, 'asked'), 'utf8').trim().split('\n') : [])
+const asked = () =>
+  existsSync(join(root, 'asked')) ? readFileSync(join(root, 'asked'), 'utf8').trim().split('\n') : []
 
 test('installs once, hands arguments over and the exit status back', async () => {
   const first = await bootstrap('start', 'a', '--b')
@@ -77,7 +96,10 @@ test('--help needs nothing', async () => {
 test.each([
   ['npm error code ECONNREFUSED', /^Installing.*\nThe npm registry cannot be reached: /],
   ['npm error code ENOSPC\nnpm error nospc', /\nThere is no disk space left for /],
-  ['npm error code EINTEGRITY\nnpm error bad sum', /\nnpm ci failed \(1\); the last it said:\nnpm error code EINTEGRITY\nnpm error bad sum\n$/],
+  [
+    'npm error code EINTEGRITY\nnpm error bad sum',
+    /\nnpm ci failed \(1\); the last it said:\nnpm error code EINTEGRITY\nnpm error bad sum\n$/,
+  ],
 ])('an installation that fails with %j says what to do', async (output, message) => {
   npm(`process.stderr.write(${JSON.stringify(output)}); process.exitCode = 1`)
   const { status, stderr } = await bootstrap('start')
@@ -104,6 +126,9 @@ test('runs on the Node of the lockfile', async () => {
 
 test('a signal reaches the program, and its end ours', async () => {
   await bootstrap('start')
-  writeFileSync(join(root, 'dev/start.ts'), "process.on('SIGTERM', () => process.exit(7)); process.kill(process.ppid, 'SIGTERM'); setInterval(() => {}, 9)")
+  writeFileSync(
+    join(root, 'dev/start.ts'),
+    "process.on('SIGTERM', () => process.exit(7)); process.kill(process.ppid, 'SIGTERM'); setInterval(() => {}, 9)",
+  )
   expect((await bootstrap('start')).status).toBe(7)
 })

@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -43,8 +51,13 @@ test('bundles run without node_modules, know the version, and keep lazy imports 
   expect(chunks().some((name) => name.startsWith('lazy-'))).toBe(true)
   const alone = mkdtempSync(join(root, 'elsewhere-'))
   writeFileSync(join(alone, 'x.mjs'), readFileSync(join(root, 'dist/alone.mjs')))
-  expect(JSON.parse(execFileSync(process.execPath, [join(alone, 'x.mjs')], { encoding: 'utf8' }))).toEqual(said)
-  expect(readdirSync(join(root, 'dist/assets')).toSorted()).toEqual(['swagger-ui-bundle.js', 'swagger-ui.css'])
+  expect(JSON.parse(execFileSync(process.execPath, [join(alone, 'x.mjs')], { encoding: 'utf8' }))).toEqual(
+    said,
+  )
+  expect(readdirSync(join(root, 'dist/assets')).toSorted()).toEqual([
+    'swagger-ui-bundle.js',
+    'swagger-ui.css',
+  ])
 })
 
 test('builds again only when an input changed, and keeps the chunks of the build before', async () => {

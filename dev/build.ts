@@ -45,7 +45,9 @@ export interface BuildOptions {
  * hash and goes in before the entry that names it, entries are replaced by rename, and the chunks of the build before stay, because
  * processes of that build may not have imported them yet.
  */
-export async function buildFunctions(options: BuildOptions = {}): Promise<{ built: boolean; outDir: string }> {
+export async function buildFunctions(
+  options: BuildOptions = {},
+): Promise<{ built: boolean; outDir: string }> {
   const root = options.root ?? repository
   const outDir = options.outDir ?? join(root, 'dist')
   const wanted = options.entries ?? entries
@@ -135,19 +137,31 @@ async function isUpToDate(outDir: string, stamp: string, wanted: readonly Entry[
 async function stampOf(root: string, wanted: readonly Entry[], sources: readonly string[]): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify(wanted))
   const files = await Promise.all(sources.map(async (folder) => filesBelow(join(root, folder), root)))
-  const inputs = [...files.flat().filter((path) => !path.endsWith('.test.ts')), 'package.json', 'package-lock.json'].toSorted()
-  const contents = await Promise.all([...inputs.map((path) => join(root, path)), import.meta.filename].map((path) => readFile(path)))
-  contents.forEach((content, index) => hash.update(`\0${inputs[index] ?? ''}\0${content.length}\0`).update(content))
+  const inputs = [
+    ...files.flat().filter((path) => !path.endsWith('.test.ts')),
+    'package.json',
+    'package-lock.json',
+  ].toSorted()
+  const contents = await Promise.all(
+    [...inputs.map((path) => join(root, path)), import.meta.filename].map((path) => readFile(path)),
+  )
+  contents.forEach((content, index) =>
+    hash.update(`\0${inputs[index] ?? ''}\0${content.length}\0`).update(content),
+  )
   return hash.digest('hex')
 }
 
 async function filesBelow(folder: string, from = folder): Promise<string[]> {
   const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
-  return found.filter((entry) => entry.isFile()).map((entry) => relative(from, join(entry.parentPath, entry.name)))
+  return found
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(from, join(entry.parentPath, entry.name)))
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const started = Date.now()
-  const { built, outDir } = await buildFunctions({ onWait: (pid) => console.error(`Process ${pid} is building; waiting for it…`) })
+  const { built, outDir } = await buildFunctions({
+    onWait: (pid) => console.error(`Process ${pid} is building; waiting for it…`),
+  })
   console.log(built ? `Built ${outDir} in ${Date.now() - started} ms` : `${outDir} is up to date`)
 }

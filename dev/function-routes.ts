@@ -2,7 +2,13 @@ import type { Target } from '../shared/config/settings.ts'
 
 /** Which function answers which path; the same table is in knative/ for the cluster's router. */
 export const functionRoutes: Record<Target, readonly string[]> = {
-  execute: ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2', '/agent/cancel', '/agent/runs'],
+  execute: [
+    '/agent/execute',
+    '/functions/v1/agent-execute',
+    '/functions/v1/agent-execute-phase2',
+    '/agent/cancel',
+    '/agent/runs',
+  ],
   status: [
     '/agent/status',
     '/functions/v1/agent-status',

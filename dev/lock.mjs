@@ -29,7 +29,11 @@ function stateAndStart(pid) {
 }
 
 export function describeProcess(pid) {
-  return { pid, started: stateAndStart(pid).started, boot: readOrNull('/proc/sys/kernel/random/boot_id')?.trim() ?? null }
+  return {
+    pid,
+    started: stateAndStart(pid).started,
+    boot: readOrNull('/proc/sys/kernel/random/boot_id')?.trim() ?? null,
+  }
 }
 
 export function isAlive(holder) {

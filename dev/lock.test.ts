@@ -17,7 +17,9 @@ afterEach(() => rmSync(dirname(dirname(path)), { recursive: true }))
 test('a live holder keeps others out and is named', () => {
   const lock = takeLock(path)
   expect(() => takeLock(path)).toThrow(LockedError)
-  expect(() => takeLock(path)).toThrow(expect.objectContaining({ holder: expect.objectContaining({ pid: process.pid }) }))
+  expect(() => takeLock(path)).toThrow(
+    expect.objectContaining({ holder: expect.objectContaining({ pid: process.pid }) }),
+  )
   lock.release()
   lock.release()
   takeLock(path).release()

@@ -12,7 +12,9 @@ export interface OriginServer {
 /** The port is another program's. The message says what to do. */
 export class PortInUseError extends Error {
   constructor(port: number) {
-    super(`Port ${port} of localhost is in use: stop the program that has it, or choose another with --port (0 picks a free one).`)
+    super(
+      `Port ${port} of localhost is in use: stop the program that has it, or choose another with --port (0 picks a free one).`,
+    )
     this.name = 'PortInUseError'
   }
 }
@@ -23,7 +25,9 @@ export class PortInUseError extends Error {
  */
 export async function listenOnLocalhost(wanted: number): Promise<OriginServer> {
   let current: RequestListener = (_, res) => {
-    res.writeHead(503, { 'retry-after': '1', 'content-type': 'application/json' }).end('{"error":"The stack is starting"}')
+    res
+      .writeHead(503, { 'retry-after': '1', 'content-type': 'application/json' })
+      .end('{"error":"The stack is starting"}')
   }
   const listener: RequestListener = (req, res) => current(req, res)
   for (let attempt = 0; ; attempt++) {
@@ -65,9 +69,16 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') reject(new PortInUseError(port))
-      else if (error.code === 'EACCES') reject(new Error(`Port ${port} needs more rights than this user has: choose one from 1024 up with --port.`))
+      else if (error.code === 'EACCES')
+        reject(
+          new Error(
+            `Port ${port} needs more rights than this user has: choose one from 1024 up with --port.`,
+          ),
+        )
       else reject(error)
     })
-    server.listen({ port, host, exclusive: true, ipv6Only: host === '::1' }, () => resolve((server.address() as AddressInfo).port))
+    server.listen({ port, host, exclusive: true, ipv6Only: host === '::1' }, () =>
+      resolve((server.address() as AddressInfo).port),
+    )
   })
 }

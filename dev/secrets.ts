@@ -39,7 +39,8 @@ export async function readSecrets(file: string, { origin }: { origin: string }):
   }
   const kept = await readFile(file, 'utf8').then(parse)
   const missing = Object.keys(fresh).filter((name) => typeof kept[name] !== 'string')
-  if (missing.length > 0) throw new Error(`${file} is damaged (${missing.join(', ')}): run with --fresh to begin anew.`)
+  if (missing.length > 0)
+    throw new Error(`${file} is damaged (${missing.join(', ')}): run with --fresh to begin anew.`)
   return { ...fresh, ...kept }
 }
 

@@ -6,8 +6,8 @@ import { parseEnv } from 'node:util'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { createLog } from '../shared/adapters/pino/log.ts'
+import { TARGETS, type Target } from '../shared/config/settings.ts'
 import { type Confinement, detectConfinement } from '../shared/runner/detect-confinement.ts'
-import { type Target, TARGETS } from '../shared/config/settings.ts'
 import { buildFunctions } from './build.ts'
 import { formatEnv, functionEnv, userSettings } from './function-env.ts'
 import { functionRoutes, idleMs } from './function-routes.ts'
@@ -27,9 +27,9 @@ import { type Postgres, startPostgres } from './postgres/start-postgres.ts'
 import { createQStash, type QStash } from './qstash/qstash.ts'
 import { createRedis, type Redis } from './redis/redis.ts'
 import { readSecrets, writePrivate } from './secrets.ts'
-import { type Sweeper, startSweeper } from './sweeper.ts'
 import { createSupabase, type Supabase } from './supabase/create-supabase.ts'
-import { watchOver, type Watchdog } from './watchdog.ts'
+import { type Sweeper, startSweeper } from './sweeper.ts'
+import { type Watchdog, watchOver } from './watchdog.ts'
 
 export interface StackOptions {
   /** Of the repository. */
@@ -127,7 +127,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-async function start(options: StackOptions, parts: Parts, log: (line: string) => void, close: () => Promise<void>): Promise<Stack> {
+async function start(
+  options: StackOptions,
+  parts: Parts,
+  log: (line: string) => void,
+  close: () => Promise<void>,
+): Promise<Stack> {
   const { root, dir, signal } = options
   await mkdir(dir, { recursive: true })
   parts.lock = lockStack(dir)
@@ -138,11 +143,14 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
   const secrets = await readSecrets(join(dir, 'secrets.json'), { origin })
   const settings = options.settings ?? userSettings(join(root, '.env'))
   const partLog = openPartLog(join(dir, 'logs'))
-  const isScripted = !settings['ANTHROPIC_API_KEY']
+  const isScripted = !settings.ANTHROPIC_API_KEY
 
   const [postgres, build, model, { confinement, reason }] = await allOrNone([
     startDatabase(options, parts),
-    buildFunctions({ root, onWait: (pid) => log(`Process ${pid} is building the functions; waiting for it…`) }),
+    buildFunctions({
+      root,
+      onWait: (pid) => log(`Process ${pid} is building the functions; waiting for it…`),
+    }),
     isScripted ? startModel(options, parts) : undefined,
     detectConfinement(),
   ])
@@ -164,7 +172,10 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
     log: createLog({ service: 'jobs', level: 'info' }, openDestination(join(dir, 'logs/jobs.log'))),
   })
   parts.jobs = jobs
-  const redis = createRedis({ token: secrets.redisToken, log: (fields, message) => partLog('redis', message, fields) })
+  const redis = createRedis({
+    token: secrets.redisToken,
+    log: (fields, message) => partLog('redis', message, fields),
+  })
   parts.redis = redis
 
   const env: StackEnv = {
@@ -183,7 +194,13 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
     UPSTASH_REDIS_REST_TOKEN: secrets.redisToken,
   }
   const shared = {
-    ...pick(env, ['SUPABASE_URL', 'SUPABASE_ANON_KEY', 'QSTASH_URL', 'QSTASH_TOKEN', 'QSTASH_CURRENT_SIGNING_KEY']),
+    ...pick(env, [
+      'SUPABASE_URL',
+      'SUPABASE_ANON_KEY',
+      'QSTASH_URL',
+      'QSTASH_TOKEN',
+      'QSTASH_CURRENT_SIGNING_KEY',
+    ]),
     ...pick(env, ['QSTASH_NEXT_SIGNING_KEY', 'UPSTASH_REDIS_REST_URL', 'UPSTASH_REDIS_REST_TOKEN']),
     PUBLIC_BASE_URL: origin,
     TRUSTED_ISSUERS: JSON.stringify([
@@ -200,7 +217,9 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
     SANDBOX_TOKEN: secrets.sandboxToken,
     AGENT_SECRET: secrets.agentSecret,
     SWEEP_SECRET: secrets.sweepSecret,
-    ...(model ? { ANTHROPIC_API_KEY: 'scripted', ANTHROPIC_BASE_URL: model.url, AGENT_MODEL: 'scripted' } : {}),
+    ...(model
+      ? { ANTHROPIC_API_KEY: 'scripted', ANTHROPIC_BASE_URL: model.url, AGENT_MODEL: 'scripted' }
+      : {}),
   }
   const events = new EventEmitter<{ scale: [ScaleEvent] }>()
   const gateway = createGateway({
@@ -210,7 +229,16 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
         command: process.execPath,
         args: [join(build.outDir, `${name}.mjs`)],
         env: {
-          ...functionEnv(name, { ...shared, SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({ role: name === 'step' ? 'agent_step' : 'agent_api' }) }, settings),
+          ...functionEnv(
+            name,
+            {
+              ...shared,
+              SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({
+                role: name === 'step' ? 'agent_step' : 'agent_api',
+              }),
+            },
+            settings,
+          ),
           // Compiled code is kept between starts: about half of a cold start.
           NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
         },
@@ -224,7 +252,9 @@ async function start(options: StackOptions, parts: Parts, log: (line: string) =>
   parts.gateway = gateway
   gateway.on('scale', (event) => events.emit('scale', event))
 
-  const faces = new Hono().mount('/qstash', (request, ...rest) => answer(parts.qstash?.fetch, request, rest)).mount('/redis', redis.fetch)
+  const faces = new Hono()
+    .mount('/qstash', (request, ...rest) => answer(parts.qstash?.fetch, request, rest))
+    .mount('/redis', redis.fetch)
   const faceListener = getRequestListener(faces.fetch)
   const supabaseListener = getRequestListener(supabase.app.fetch)
   parts.server.serve((req, res) => {
@@ -277,9 +307,11 @@ function lockStack(dir: string): Lock {
   } catch (error) {
     if (!(error instanceof LockedError)) throw error
     const file = join(dir, 'env')
-    const url = existsSync(file) ? parseEnv(readFileSync(file, 'utf8'))['API_URL'] : undefined
+    const url = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')).API_URL : undefined
     const where = url === undefined ? '' : ` at ${url}`
-    throw new Error(`A stack of this folder is running already${where} (process ${error.holder.pid}): use that one, or stop it with Ctrl-C or \`kill ${error.holder.pid}\`.`)
+    throw new Error(
+      `A stack of this folder is running already${where} (process ${error.holder.pid}): use that one, or stop it with Ctrl-C or \`kill ${error.holder.pid}\`.`,
+    )
   }
 }
 
@@ -292,11 +324,15 @@ async function removeState(dir: string): Promise<void> {
   await rm(join(place.home, 'initialised'), { force: true })
   await rm(postgresDir, { recursive: true, force: true })
   const kept = /lock|^env$|^compile-cache$/
-  for (const name of await readdir(dir)) if (!kept.test(name)) await rm(join(dir, name), { recursive: true, force: true })
+  for (const name of await readdir(dir))
+    if (!kept.test(name)) await rm(join(dir, name), { recursive: true, force: true })
 }
 
 async function startDatabase({ root, dir, fsync }: StackOptions, parts: Parts): Promise<Postgres> {
-  const postgres = await startPostgres({ dir: join(dir, 'postgres'), ...(fsync === undefined ? {} : { fsync }) })
+  const postgres = await startPostgres({
+    dir: join(dir, 'postgres'),
+    ...(fsync === undefined ? {} : { fsync }),
+  })
   parts.postgres = postgres
   parts.watchdog = watchOver(postgres.pid)
   await createProject(postgres, DATABASE)
@@ -310,18 +346,27 @@ async function startModel({ tokensPerSecond }: StackOptions, parts: Parts): Prom
 }
 
 /** As Promise.all, but nothing is still starting when it rejects: what has started by then can be closed. */
-async function allOrNone<T extends readonly unknown[]>(starts: [...T]): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+async function allOrNone<T extends readonly unknown[]>(
+  starts: [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   await Promise.allSettled(starts)
   return Promise.all(starts) as Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>
 }
 
-function noticesFor({ isScripted, confinement, reason, unsafeTools }: {
+function noticesFor({
+  isScripted,
+  confinement,
+  reason,
+  unsafeTools,
+}: {
   isScripted: boolean
   confinement: Confinement
   reason: string
   unsafeTools: boolean
 }): string[] {
-  const notices = isScripted ? ['No ANTHROPIC_API_KEY: a scripted model answers. Set the key to use Claude.'] : []
+  const notices = isScripted
+    ? ['No ANTHROPIC_API_KEY: a scripted model answers. Set the key to use Claude.']
+    : []
   if (confinement !== 'none') return notices
   if (!isScripted && !unsafeTools) {
     throw new Error(
@@ -372,7 +417,11 @@ function pick<T extends object, K extends keyof T>(from: T, names: readonly K[])
   return Object.fromEntries(names.map((name) => [name, from[name]])) as Pick<T, K>
 }
 
-function answer(fetch: QStash['fetch'] | undefined, request: Request, rest: unknown[]): Response | Promise<Response> {
+function answer(
+  fetch: QStash['fetch'] | undefined,
+  request: Request,
+  rest: unknown[],
+): Response | Promise<Response> {
   if (!fetch) return new Response('starting', { status: 503, headers: { 'retry-after': '1' } })
   return fetch(request, ...(rest as []))
 }

@@ -48,7 +48,8 @@ async function run(args: Arguments): Promise<number> {
     },
   })
   // A reader that went away (`| head`) ends us like Ctrl-C.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => stopping.abort(new Error('output closed')))
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', () => stopping.abort(new Error('output closed')))
   try {
     const started = Date.now()
     stack = await startStack({
@@ -63,9 +64,15 @@ async function run(args: Arguments): Promise<number> {
     stack.on('scale', ({ function: name, from, to, ms, reason }) => {
       screen.emit('scale', { function: name, from, to, ms, reason })
       const arrow = `${name} ${from} → ${to}`
-      screen.print(screen.style.blue(to > from ? `  ${arrow} (${formatMs(ms)})` : `  ${arrow}${reason === 'died' ? ' (died)' : ''}`))
+      screen.print(
+        screen.style.blue(
+          to > from ? `  ${arrow} (${formatMs(ms)})` : `  ${arrow}${reason === 'died' ? ' (died)' : ''}`,
+        ),
+      )
     })
-    screen.print(`${screen.style.bold('agent-functions')} at ${screen.style.bold(stack.origin)} ${screen.style.dim(`(up in ${formatMs(Date.now() - started)}, loopback only, for development)`)}`)
+    screen.print(
+      `${screen.style.bold('agent-functions')} at ${screen.style.bold(stack.origin)} ${screen.style.dim(`(up in ${formatMs(Date.now() - started)}, loopback only, for development)`)}`,
+    )
     for (const notice of stack.notices) screen.print(screen.style.yellow(notice))
     screen.emit('stack', { origin: stack.origin, notices: stack.notices })
     const status = await useStack(stack, args, screen, stopping.signal)
@@ -92,21 +99,40 @@ async function useStack(stack: Stack, args: Arguments, screen: Screen, signal: A
   const user = await signInDemoUser(stack.env)
   const earlier = await user.supabase.from('agent_runs').select('id', { count: 'exact', head: true })
   const count = earlier.count ?? 0
-  if (count > 0) screen.print(style.dim(`${count} earlier ${count === 1 ? 'run is' : 'runs are'} in the database (--fresh starts empty)`))
+  if (count > 0)
+    screen.print(
+      style.dim(
+        `${count} earlier ${count === 1 ? 'run is' : 'runs are'} in the database (--fresh starts empty)`,
+      ),
+    )
   let status = 0
   let runId: string | undefined
   if (args.run) {
     const prompt = args.prompt ?? DEFAULT_PROMPT
     const files = args.files.length > 0 || args.prompt !== undefined ? args.files : [DEFAULT_FILE]
-    screen.print('', `${style.bold('Prompt')} ${prompt}`, ...files.map((file) => `${style.bold('File')} ${show(file)}`))
+    screen.print(
+      '',
+      `${style.bold('Prompt')} ${prompt}`,
+      ...files.map((file) => `${style.bold('File')} ${show(file)}`),
+    )
     try {
       const api = { origin: stack.origin, token: user.token, signal }
-      const result = await runOnce(api, user, screen, { prompt, files, artifactDir: join(stack.dir, 'artifacts'), stopWaiting: args.exit })
+      const result = await runOnce(api, user, screen, {
+        prompt,
+        files,
+        artifactDir: join(stack.dir, 'artifacts'),
+        stopWaiting: args.exit,
+      })
       runId = result.runId
       status = result.status === 'completed' ? 0 : 1
       screen.emit('end', { run_id: runId, status: result.status, saved: result.saved })
-      if (result.saved.length > 0) screen.print('', style.bold('Files'), ...result.saved.map((path) => `  ${show(path)}`))
-      if (status !== 0) screen.print('', `What happened is in ${show(join(stack.dir, 'logs'))}; running this again starts a new run.`)
+      if (result.saved.length > 0)
+        screen.print('', style.bold('Files'), ...result.saved.map((path) => `  ${show(path)}`))
+      if (status !== 0)
+        screen.print(
+          '',
+          `What happened is in ${show(join(stack.dir, 'logs'))}; running this again starts a new run.`,
+        )
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
       screen.print(style.red(`The API refused: ${error.message}`))
@@ -147,8 +173,13 @@ function waitFor(signal: AbortSignal): Promise<void> {
 /** One sentence where the fault is one a user can mend; the place in our code where it is not. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const isOurs = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError || error instanceof SyntaxError
+  const isOurs =
+    error instanceof TypeError ||
+    error instanceof ReferenceError ||
+    error instanceof RangeError ||
+    error instanceof SyntaxError
   const { code } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT') return 'There is no disk space left: free at least 1 GB and run this again.'
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return 'There is no disk space left: free at least 1 GB and run this again.'
   return isOurs ? (error.stack ?? error.message) : error.message
 }

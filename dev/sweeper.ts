@@ -25,7 +25,12 @@ export function startSweeper({
   intervalMs?: number
   log: (line: string) => void
 }): Sweeper {
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, connectionTimeoutMillis: 5_000, statement_timeout: 30_000 })
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: 1,
+    connectionTimeoutMillis: 5_000,
+    statement_timeout: 30_000,
+  })
   pool.on('error', () => {}) // the database went away; the next sweep connects again
   const closing = new AbortController()
   let running: Promise<void> | undefined

@@ -13,7 +13,19 @@ const bin = (path: string) => join(ROOT, 'node_modules', path)
 const CHECKS: readonly { name: string; command: string[]; node?: boolean }[] = [
   { name: 'lint', command: [bin('.bin/biome'), 'check', '--error-on-warnings'] },
   { name: 'types', command: [bin('typescript/bin/tsc'), '--noEmit'], node: true },
-  { name: 'import rule', command: [bin('dependency-cruiser/bin/dependency-cruise.mjs'), '--output-type', 'err', 'functions', 'shared', 'dev', 'test'], node: true },
+  {
+    name: 'import rule',
+    command: [
+      bin('dependency-cruiser/bin/dependency-cruise.mjs'),
+      '--output-type',
+      'err',
+      'functions',
+      'shared',
+      'dev',
+      'test',
+    ],
+    node: true,
+  },
   { name: 'unused code', command: [bin('knip/bin/knip.js')], node: true },
 ]
 
@@ -24,7 +36,9 @@ interface Ended {
 }
 
 function run(command: readonly string[], { node = false, show = false } = {}): Promise<Ended> {
-  const [program, ...args] = node ? [process.execPath, '--disable-warning=ExperimentalWarning', ...command] : command
+  const [program, ...args] = node
+    ? [process.execPath, '--disable-warning=ExperimentalWarning', ...command]
+    : command
   const started = performance.now()
   return new Promise((resolve, reject) => {
     const child = spawn(program ?? '', args, {
@@ -40,7 +54,9 @@ function run(command: readonly string[], { node = false, show = false } = {}): P
       output += chunk
     })
     child.on('error', reject)
-    child.on('exit', (code) => resolve({ status: code ?? 1, output, seconds: (performance.now() - started) / 1000 }))
+    child.on('exit', (code) =>
+      resolve({ status: code ?? 1, output, seconds: (performance.now() - started) / 1000 }),
+    )
   })
 }
 
@@ -52,7 +68,10 @@ interface Report {
 }
 
 const { values, positionals } = parseArgs({
-  options: { full: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  options: {
+    full: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
   allowPositionals: true,
 })
 if (values.help) {
@@ -64,7 +83,9 @@ npm run test:full       the same with all seeds of the random suites`)
 
 let failed = 0
 if (positionals.length === 0) {
-  const checks = await Promise.all(CHECKS.map(async (check) => ({ ...check, ...(await run(check.command, check)) })))
+  const checks = await Promise.all(
+    CHECKS.map(async (check) => ({ ...check, ...(await run(check.command, check)) })),
+  )
   for (const { name, status, output, seconds } of checks) {
     console.log(`${status === 0 ? ansis.green('✓') : ansis.red('✗')} ${name} (${seconds.toFixed(1)} s)`)
     if (status !== 0) {
@@ -77,15 +98,29 @@ if (positionals.length === 0) {
 const dir = await mkdtemp(join(tmpdir(), 'agent-functions-report-'))
 const report = join(dir, 'report.json')
 try {
-  if (values.full) process.env['TEST_FULL'] = '1'
-  const { status } = await run([bin('vitest/vitest.mjs'), 'run', '--reporter=default', '--reporter=json', `--outputFile=${report}`, ...positionals], {
-    node: true,
-    show: true,
-  })
-  const counts = await readFile(report, 'utf8').then((text) => JSON.parse(text) as Report, () => undefined)
+  if (values.full) process.env.TEST_FULL = '1'
+  const { status } = await run(
+    [
+      bin('vitest/vitest.mjs'),
+      'run',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile=${report}`,
+      ...positionals,
+    ],
+    {
+      node: true,
+      show: true,
+    },
+  )
+  const counts = await readFile(report, 'utf8').then(
+    (text) => JSON.parse(text) as Report,
+    () => undefined,
+  )
   const checks = positionals.length === 0 ? CHECKS.length : 0
   const passed = (counts?.numPassedTests ?? 0) + checks - failed
-  const failures = (counts?.numFailedTests ?? 0) + failed + (status !== 0 && (counts?.numFailedTests ?? 0) === 0 ? 1 : 0)
+  const failures =
+    (counts?.numFailedTests ?? 0) + failed + (status !== 0 && (counts?.numFailedTests ?? 0) === 0 ? 1 : 0)
   const skipped = (counts?.numPendingTests ?? 0) + (counts?.numTodoTests ?? 0)
   console.log(`\n${passed} passed, ${failures} failed, ${skipped} skipped`)
   process.exitCode = failures === 0 && passed > 0 ? 0 : 1

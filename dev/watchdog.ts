@@ -15,7 +15,11 @@ export function watchOver(pid: number): Watchdog {
     before=$(started "$0")
     read -r word
     [ "$word" != dismissed ] && [ "$(started "$0")" = "$before" ] && kill -INT "$0"`
-  const child = spawn('/bin/sh', ['-c', script, String(pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true, env: { PATH: '/usr/bin:/bin' } })
+  const child = spawn('/bin/sh', ['-c', script, String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+    env: { PATH: '/usr/bin:/bin' },
+  })
   child.on('error', () => {})
   child.stdin.on('error', () => {})
   child.unref()

@@ -4,6 +4,7 @@ import { MemoryFrontStore } from '../shared/adapters/memory/frontStore.ts'
 import { type Configs, readConfig } from '../shared/config/readConfig.ts'
 import type { Target } from '../shared/config/settings.ts'
 import { AppError } from '../shared/core/errors.ts'
+import type { Plan } from '../shared/core/plan.ts'
 import type { App } from '../shared/http/env.ts'
 import { serve, type Running } from '../shared/http/serve.ts'
 import type { Artifacts, Attachments, Blobs } from '../shared/ports/blobs.ts'
@@ -106,6 +107,13 @@ export function testPorts({ identity = testIdentity(), objects = {} as Record<st
       schedulerFault = error
     },
   }
+}
+
+export function twoPhases(): Plan {
+  const phases = [1, 2].map((phase_number) => ({
+    phase_number, name: `Phase ${phase_number}`, description: '', required_capabilities: [], estimated_credits: 1, dependencies: [], expected_outputs: [],
+  }))
+  return { goal: 'g', phases, total_estimated_credits: 2, total_estimated_duration_minutes: 1, required_capabilities: [], risks: [] }
 }
 
 /** Calls an app as a user would. */

@@ -25,7 +25,12 @@ const MAX_PAUSE_MS = 5_000
  * POSTs JSON until there is an answer, as long as it takes: a function may be killed under the request. Safe for create only with an
  * Idempotency-Key among `headers`. Rejects with ApiError for a refusal, or when `signal` aborts.
  */
-export async function post<T>(api: Api, path: string, body: unknown, headers: Record<string, string> = {}): Promise<T> {
+export async function post<T>(
+  api: Api,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     api.signal.throwIfAborted()
     const answer = await tryPost(api, path, body, headers)
@@ -33,15 +38,26 @@ export async function post<T>(api: Api, path: string, body: unknown, headers: Re
     if (answer && !PASSING.has(answer.status)) throw new ApiError(answer.status, await reasonOf(answer))
     await answer?.body?.cancel()
     const asked = Number(answer?.headers.get('retry-after') ?? 0) * 1000
-    await sleep(Math.min(Math.max(asked, 100 * 2 ** Math.min(attempt, 6)), MAX_PAUSE_MS), undefined, { signal: api.signal })
+    await sleep(Math.min(Math.max(asked, 100 * 2 ** Math.min(attempt, 6)), MAX_PAUSE_MS), undefined, {
+      signal: api.signal,
+    })
   }
 }
 
-async function tryPost(api: Api, path: string, body: unknown, headers: Record<string, string>): Promise<Response | undefined> {
+async function tryPost(
+  api: Api,
+  path: string,
+  body: unknown,
+  headers: Record<string, string>,
+): Promise<Response | undefined> {
   try {
     return await fetch(`${api.origin}${path}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${await api.token()}`, ...headers },
+      headers: {
+        'content-type': 'application/json',
+        authorization: `Bearer ${await api.token()}`,
+        ...headers,
+      },
       body: JSON.stringify(body),
       signal: AbortSignal.any([api.signal, AbortSignal.timeout(60_000)]),
     })

@@ -14,7 +14,9 @@ export async function signInDemoUser(env: {
   DEMO_EMAIL: string
   DEMO_PASSWORD: string
 }): Promise<DemoUser> {
-  const supabase = createClient(env.SUPABASE_URL, env.SUPABASE_ANON_KEY, { auth: { persistSession: false, autoRefreshToken: false } })
+  const supabase = createClient(env.SUPABASE_URL, env.SUPABASE_ANON_KEY, {
+    auth: { persistSession: false, autoRefreshToken: false },
+  })
   const credentials = { email: env.DEMO_EMAIL, password: env.DEMO_PASSWORD }
   let { data, error } = await supabase.auth.signInWithPassword(credentials)
   if (error) {

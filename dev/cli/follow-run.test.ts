@@ -16,7 +16,10 @@ const open = (res: ServerResponse) => res.writeHead(200, { 'content-type': 'text
 const cut = (res: ServerResponse) => setTimeout(() => res.destroy(), 30)
 
 /** A logs function that gives one reply a connection, in order, and a status function that answers `run`. */
-async function follow(run: () => object, replies: Reply[]): Promise<{ events: RunEvent[]; asked: (string | undefined)[] }> {
+async function follow(
+  run: () => object,
+  replies: Reply[],
+): Promise<{ events: RunEvent[]; asked: (string | undefined)[] }> {
   const asked: (string | undefined)[] = []
   const server = createServer((req, res) => {
     if (req.url === '/agent/status') {
@@ -50,7 +53,8 @@ test('goes on from the last id when the stream is cut, refused or ends early, an
       },
       (_, res) => res.writeHead(502).end(),
       (req) => req.socket.destroy(),
-      (_, res) => open(res).end(frame(2, 'step', { step: {} }) + frame(undefined, 'message_delta', { content: 'a' })),
+      (_, res) =>
+        open(res).end(frame(2, 'step', { step: {} }) + frame(undefined, 'message_delta', { content: 'a' })),
       (_, res) => open(res).end(frame(3, 'complete', { status: 'completed' })),
     ],
   )
@@ -64,7 +68,9 @@ test('adds the plan once it is there, and again only when it changed', async () 
     () => ({ status: 'executing', plan: { goal: `goal ${version}` }, plan_version: version }),
     [
       (_, res) => {
-        open(res).write(frame(1, 'status', { status: 'executing' }) + frame(2, 'status', { status: 'executing' }))
+        open(res).write(
+          frame(1, 'status', { status: 'executing' }) + frame(2, 'status', { status: 'executing' }),
+        )
         setTimeout(() => {
           version = 2
           const step = { status: 'completed', tool_name: 'replan' }
@@ -73,7 +79,7 @@ test('adds the plan once it is there, and again only when it changed', async () 
       },
     ],
   )
-  expect(events.map(({ event, data }) => (event === 'plan' ? data['plan'] : event))).toEqual([
+  expect(events.map(({ event, data }) => (event === 'plan' ? data.plan : event))).toEqual([
     'status',
     { goal: 'goal 1' },
     'status',
@@ -96,7 +102,10 @@ test('an error event ends it only when it says a final status', async () => {
 })
 
 test('a stream that has nothing more to say of a finished run ends it by status', async () => {
-  const { events } = await follow(() => ({ status: 'completed', id: 'r1' }), [(_, res) => res.writeHead(204).end()])
+  const { events } = await follow(
+    () => ({ status: 'completed', id: 'r1' }),
+    [(_, res) => res.writeHead(204).end()],
+  )
   expect(events).toEqual([{ event: 'run', data: { run: { status: 'completed', id: 'r1' } } }])
 })
 

@@ -17,7 +17,13 @@ const SILENCE_MS = 45_000
 const MAX_PAUSE_MS = 5_000
 
 export async function readStatus(api: Api, runId: string): Promise<Json> {
-  const body = { run_id: runId, include_steps: false, include_messages: false, include_artifacts: false, include_logs: false }
+  const body = {
+    run_id: runId,
+    include_steps: false,
+    include_messages: false,
+    include_artifacts: false,
+    include_logs: false,
+  }
   const { run } = await post<{ run: Json }>(api, '/agent/status', body)
   return run
 }
@@ -43,12 +49,13 @@ export async function* followRun(api: Api, runId: string): AsyncGenerator<RunEve
           yield event
           if (mayChangePlan(event)) {
             const run = await readStatus(api, runId)
-            if (run['plan'] && Number(run['plan_version']) !== planVersion) {
-              planVersion = Number(run['plan_version'])
-              yield { event: 'plan', data: { plan: run['plan'] } }
+            if (run.plan && Number(run.plan_version) !== planVersion) {
+              planVersion = Number(run.plan_version)
+              yield { event: 'plan', data: { plan: run.plan } }
             }
           }
-          isOver = event.event === 'complete' || (event.event === 'error' && FINAL.has(String(event.data['status'])))
+          isOver =
+            event.event === 'complete' || (event.event === 'error' && FINAL.has(String(event.data.status)))
           if (isOver) break
         }
       } catch {
@@ -57,7 +64,7 @@ export async function* followRun(api: Api, runId: string): AsyncGenerator<RunEve
     }
     // A stream that ended or failed says nothing about the run; status does.
     const run = await readStatus(api, runId)
-    if (isOver || (FINAL.has(String(run['status'])) && had === 0)) {
+    if (isOver || (FINAL.has(String(run.status)) && had === 0)) {
       yield { event: 'run', data: { run } }
       return
     }
@@ -68,13 +75,21 @@ export async function* followRun(api: Api, runId: string): AsyncGenerator<RunEve
 
 /** The plan is made before execution and changed by the step `replan`. */
 function mayChangePlan({ event, data }: RunEvent): boolean {
-  if (event === 'status') return data['status'] === 'executing'
-  const step = data['step'] as Json | undefined
-  return event === 'step' && step?.['status'] === 'completed' && ['plan', 'replan'].includes(String(step['tool_name']))
+  if (event === 'status') return data.status === 'executing'
+  const step = data.step as Json | undefined
+  return (
+    event === 'step' &&
+    step?.status === 'completed' &&
+    ['plan', 'replan'].includes(String(step.tool_name))
+  )
 }
 
 /** Undefined: not now. Throws ApiError when the run is not there for this user. */
-async function connect(api: Api, runId: string, lastId: string | undefined): Promise<AsyncGenerator<RunEvent> | undefined> {
+async function connect(
+  api: Api,
+  runId: string,
+  lastId: string | undefined,
+): Promise<AsyncGenerator<RunEvent> | undefined> {
   const quiet = new AbortController()
   const signal = AbortSignal.any([api.signal, quiet.signal])
   let answer: Response
@@ -94,7 +109,8 @@ async function connect(api: Api, runId: string, lastId: string | undefined): Pro
   } finally {
     clearTimeout(timer)
   }
-  if (answer.status === 404 || answer.status === 400) throw new ApiError(answer.status, `The stream of run ${runId} was refused`)
+  if (answer.status === 404 || answer.status === 400)
+    throw new ApiError(answer.status, `The stream of run ${runId} was refused`)
   if (!answer.ok || !answer.body) {
     await answer.body?.cancel()
     return undefined

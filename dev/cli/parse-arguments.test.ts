@@ -16,7 +16,20 @@ test('nothing given is the demo on port 8000', () => {
 })
 
 test('reads every option, words of an unquoted prompt included', () => {
-  const argv = ['--file', 'a.csv', 'count', 'the', '--file=b.csv', 'lines', '--port', '0', '--exit', '--json', '--fresh', '--unsafe-tools']
+  const argv = [
+    '--file',
+    'a.csv',
+    'count',
+    'the',
+    '--file=b.csv',
+    'lines',
+    '--port',
+    '0',
+    '--exit',
+    '--json',
+    '--fresh',
+    '--unsafe-tools',
+  ]
   expect(parseArguments(argv)).toMatchObject({
     prompt: 'count the lines',
     files: ['a.csv', 'b.csv'],

@@ -26,7 +26,8 @@ export function parseArguments(argv: readonly string[]): Arguments {
     throw new UsageError(`--port must be a number from 0 to 65535, not "${values.port ?? ''}".`)
   }
   const prompt = positionals.length > 0 ? positionals.join(' ').trim() : undefined
-  if (prompt === '') throw new UsageError('The prompt is empty: say what the agent should do, or leave it out for the demo.')
+  if (prompt === '')
+    throw new UsageError('The prompt is empty: say what the agent should do, or leave it out for the demo.')
   const { 'no-run': noRun = false, exit = false } = values
   if (noRun && (prompt !== undefined || values.file !== undefined)) {
     throw new UsageError('--no-run starts no run: leave it out, or leave out the prompt and --file.')
@@ -63,7 +64,9 @@ function parse(argv: readonly string[]) {
       },
     })
   } catch (error) {
-    const [sentence = 'These arguments are not understood'] = (error instanceof Error ? error.message : String(error)).split('. ')
+    const [sentence = 'These arguments are not understood'] = (
+      error instanceof Error ? error.message : String(error)
+    ).split('. ')
     throw new UsageError(`${sentence.replace(/\.$/, '')}; \`npm start -- --help\` lists the options.`)
   }
 }

@@ -16,7 +16,11 @@ async function parse(...chunks: string[]): Promise<ServerEvent[]> {
 }
 
 test('fields, comments, several data lines, an id that stays', async () => {
-  expect(await parse(': hi\n\nid: 7\nevent: step\ndata: {"a":\ndata:  1}\nretry: 5\n\ndata\n\nevent: x\n\ndata:z\n\n')).toEqual([
+  expect(
+    await parse(
+      ': hi\n\nid: 7\nevent: step\ndata: {"a":\ndata:  1}\nretry: 5\n\ndata\n\nevent: x\n\ndata:z\n\n',
+    ),
+  ).toEqual([
     { id: '7', event: 'step', data: '{"a":\n 1}' },
     { id: '7', event: 'message', data: '' },
     { id: '7', event: 'message', data: 'z' },
@@ -39,5 +43,7 @@ test('an event without its blank line was cut off and is not given', async () =>
 })
 
 test('an endless event is refused', async () => {
-  await expect(parse(...Array.from({ length: 9 }, () => `data: ${'x'.repeat(1_000_000)}\n`))).rejects.toThrow(/larger/)
+  await expect(parse(...Array.from({ length: 9 }, () => `data: ${'x'.repeat(1_000_000)}\n`))).rejects.toThrow(
+    /larger/,
+  )
 })

@@ -38,6 +38,7 @@ export async function* parseEvents(body: ReadableStream<Uint8Array>): AsyncGener
       else if (field === 'data') data.push(value)
       else if (field === 'id' && !value.includes('\0')) id = value
     }
-    if (rest.length + size > MAX_EVENT_CHARS) throw new Error(`An event is larger than ${MAX_EVENT_CHARS} characters`)
+    if (rest.length + size > MAX_EVENT_CHARS)
+      throw new Error(`An event is larger than ${MAX_EVENT_CHARS} characters`)
   }
 }

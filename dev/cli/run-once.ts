@@ -24,8 +24,14 @@ export async function runOnce(
   options: { prompt: string; files: readonly string[]; artifactDir: string; stopWaiting: boolean },
 ): Promise<RunResult> {
   const attachments = await uploadFiles(user, options.files)
-  const body = { action: 'create', prompt: options.prompt, ...(attachments.length > 0 ? { attachments } : {}) }
-  const { run_id: runId } = await post<{ run_id: string }>(api, '/agent/execute', body, { 'idempotency-key': randomUUID() })
+  const body = {
+    action: 'create',
+    prompt: options.prompt,
+    ...(attachments.length > 0 ? { attachments } : {}),
+  }
+  const { run_id: runId } = await post<{ run_id: string }>(api, '/agent/execute', body, {
+    'idempotency-key': randomUUID(),
+  })
   screen.print(screen.style.dim(`run ${runId}`), '')
   screen.emit('created', { run_id: runId })
   const artifacts = new Map<string, Json>()
@@ -35,13 +41,15 @@ export async function runOnce(
     for await (const event of followRun(api, runId)) {
       screen.show(event)
       if (event.event === 'artifact') {
-        const artifact = event.data['artifact'] as Json
-        artifacts.set(String(artifact['id']), artifact)
+        const artifact = event.data.artifact as Json
+        artifacts.set(String(artifact.id), artifact)
       }
-      if (event.event === 'status') status = String(event.data['status'])
-      if (event.event === 'run') status = String((event.data['run'] as Json)['status'])
+      if (event.event === 'status') status = String(event.data.status)
+      if (event.event === 'run') status = String((event.data.run as Json).status)
       if (status === 'waiting_user' && event.event === 'status') {
-        screen.print(`The run waits for an answer: POST /agent/execute {"action":"resume","run_id":"${runId}","user_input":"…"}`)
+        screen.print(
+          `The run waits for an answer: POST /agent/execute {"action":"resume","run_id":"${runId}","user_input":"…"}`,
+        )
         if (options.stopWaiting) break
       }
       if (FINAL.has(status) && event.event === 'run') break

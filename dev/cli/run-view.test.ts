@@ -40,17 +40,38 @@ const recorded: RunEvent[] = [
     error: 'TypeError: no field "license"\n    at main.js:3',
     duration_ms: 812,
   }),
-  e('tool_call', { step_id: 's2', tool_name: 'shell', tool_input: { command: 'wc -l outputs/table.csv' }, status: 'running' }),
-  e('tool_result', { step_id: 's2', tool_name: 'shell', success: true, output: { stdout: '161 outputs/table.csv\n' }, duration_ms: 94 }),
+  e('tool_call', {
+    step_id: 's2',
+    tool_name: 'shell',
+    tool_input: { command: 'wc -l outputs/table.csv' },
+    status: 'running',
+  }),
+  e('tool_result', {
+    step_id: 's2',
+    tool_name: 'shell',
+    success: true,
+    output: { stdout: '161 outputs/table.csv\n' },
+    duration_ms: 94,
+  }),
   e('phase', { from_phase: 1, to_phase: 2 }),
   e('status', { status: 'executing', current_phase: 2 }),
   e('artifact', {
-    artifact: { id: 'a1', filename: 'chart.svg', file_size: 3212, file_type: 'image/svg+xml', download_url: 'http://localhost:8000/storage/v1/x' },
+    artifact: {
+      id: 'a1',
+      filename: 'chart.svg',
+      file_size: 3212,
+      file_type: 'image/svg+xml',
+      download_url: 'http://localhost:8000/storage/v1/x',
+    },
   }),
   e('output', { id: 'a1', file_name: 'chart.svg' }),
   e('message_delta', { message_id: 'm1', content: 'There are ' }),
   e('message_delta', { message_id: 'm1', content: '160 packages.' }),
-  e('message', { message_id: 'm1', role: 'assistant', content: 'There are 160 packages.\nTwo have no licence.' }),
+  e('message', {
+    message_id: 'm1',
+    role: 'assistant',
+    content: 'There are 160 packages.\nTwo have no licence.',
+  }),
   e('complete', { status: 'completed' }),
   e('run', {
     run: {
@@ -126,31 +147,53 @@ describe('the part that is redrawn', () => {
     const { view } = plain([...recorded, e('message_delta', { message_id: 'm1', content: 'late' })])
     expect(view.live(0, 0)).not.toMatch(/late|There are/)
     const running = e('step', { step: { id: 's9', tool_name: 'decide', status: 'running' } })
-    const again = plain([running, e('message_delta', { message_id: 'm2', content: 'Hel' }), running, e('message_delta', { message_id: 'm2', content: 'Hello' })])
+    const again = plain([
+      running,
+      e('message_delta', { message_id: 'm2', content: 'Hel' }),
+      running,
+      e('message_delta', { message_id: 'm2', content: 'Hello' }),
+    ])
     expect(again.view.live(0, 0)).toContain('│ Hello')
   })
 })
 
 test('events of a replay are shown once', () => {
-  expect(plain([...recorded, ...recorded.slice(6, 7), ...recorded.slice(14, 15), ...recorded.slice(18, 19)]).lines).toBe(plain(recorded).lines)
+  expect(
+    plain([...recorded, ...recorded.slice(6, 7), ...recorded.slice(14, 15), ...recorded.slice(18, 19)]).lines,
+  ).toBe(plain(recorded).lines)
 })
 
 test('stored terminal output shows only what was missed live, text that is thought and message is shown once', () => {
-  const stored = (content: string): RunEvent => ({ event: 'terminal', id: '7', data: { step_id: 's', content, stream: 'stdout' } })
+  const stored = (content: string): RunEvent => ({
+    event: 'terminal',
+    id: '7',
+    data: { step_id: 's', content, stream: 'stdout' },
+  })
   const live = (content: string) => e('terminal', { step_id: 's', content, stream: 'stdout' })
   const call = e('tool_call', { step_id: 's', tool_name: 'shell', tool_input: {} })
-  const count = (events: RunEvent[]) => plain([call, ...events, e('tool_result', { step_id: 's', success: true })]).lines.match(/│ .*/g)
+  const count = (events: RunEvent[]) =>
+    plain([call, ...events, e('tool_result', { step_id: 's', success: true })]).lines.match(/│ .*/g)
   expect(count([stored('a\nb\n')])).toEqual(['│ a', '│ b'])
   expect(count([live('a\n'), live('b'), stored('a\nb\nc')])).toEqual(['│ a', '│ b', '│ c'])
   expect(count([live('a\nb\n'), stored('a\nb\n')])).toEqual(['│ a', '│ b'])
   expect(count([live('b\n'), stored('a\nb\n')])).toEqual(['│ b', '│ a', '│ b'])
-  const said = plain([e('thinking', { content: 'I look.' }), e('message', { message_id: 'm', role: 'assistant', content: 'I look.' })])
+  const said = plain([
+    e('thinking', { content: 'I look.' }),
+    e('message', { message_id: 'm', role: 'assistant', content: 'I look.' }),
+  ])
   expect([said.lines, said.view.answer]).toEqual(['  I look.', 'I look.'])
 })
 
 test('a failed run says why', () => {
-  const run = { status: 'failed', error_code: 'INSUFFICIENT_CREDITS', error_message: 'No credit left to go on', total_steps: 1 }
-  expect(plain([e('run', { run })]).lines).toBe('✗ failed INSUFFICIENT_CREDITS after 1 steps · 0 credits · 0 tokens\n  No credit left to go on')
+  const run = {
+    status: 'failed',
+    error_code: 'INSUFFICIENT_CREDITS',
+    error_message: 'No credit left to go on',
+    total_steps: 1,
+  }
+  expect(plain([e('run', { run })]).lines).toBe(
+    '✗ failed INSUFFICIENT_CREDITS after 1 steps · 0 credits · 0 tokens\n  No credit left to go on',
+  )
 })
 
 test('foreign text cannot reach the terminal as control characters', () => {
@@ -177,10 +220,19 @@ test('foreign text cannot reach the terminal as control characters', () => {
 
 test('output without end is cut, and a line without end too', () => {
   const call = e('tool_call', { step_id: 's', tool_name: 'shell', tool_input: { command: 'yes' } })
-  const flood = Array.from({ length: 50 }, () => e('terminal', { step_id: 's', content: 'y\n'.repeat(50), stream: 'stdout' }))
-  const { lines } = plain([call, ...flood, e('terminal', { step_id: 's', content: 'z'.repeat(1e6), stream: 'stdout' })])
+  const flood = Array.from({ length: 50 }, () =>
+    e('terminal', { step_id: 's', content: 'y\n'.repeat(50), stream: 'stdout' }),
+  )
+  const { lines } = plain([
+    call,
+    ...flood,
+    e('terminal', { step_id: 's', content: 'z'.repeat(1e6), stream: 'stdout' }),
+  ])
   expect(lines.split('\n').length).toBeLessThan(70)
   expect(lines.match(/more output/g)).toHaveLength(1)
-  const long = plain([call, e('terminal', { step_id: 's', content: `${'z'.repeat(1e6)}\n`, stream: 'stdout' })])
+  const long = plain([
+    call,
+    e('terminal', { step_id: 's', content: `${'z'.repeat(1e6)}\n`, stream: 'stdout' }),
+  ])
   expect(long.lines.length).toBeLessThan(1_000)
 })

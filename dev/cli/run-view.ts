@@ -54,15 +54,15 @@ export class RunView {
     const { data } = event
     switch (event.event) {
       case 'status':
-        return this.#onStatus(text(data['status']), number(data['current_phase']))
+        return this.#onStatus(text(data.status), number(data.current_phase))
       case 'plan':
-        return this.#onPlan(object(data['plan']))
+        return this.#onPlan(object(data.plan))
       case 'phase':
-        return this.#toPhase(number(data['to_phase']))
+        return this.#toPhase(number(data.to_phase))
       case 'step':
-        return this.#onStep(object(data['step']))
+        return this.#onStep(object(data.step))
       case 'thinking':
-        return this.#onThinking(text(data['content']))
+        return this.#onThinking(text(data.content))
       case 'tool_call':
         return this.#onToolCall(data)
       case 'terminal':
@@ -70,13 +70,13 @@ export class RunView {
       case 'tool_result':
         return this.#onToolResult(data)
       case 'message_delta':
-        return this.#onDelta(text(data['message_id']), text(data['content']))
+        return this.#onDelta(text(data.message_id), text(data.content))
       case 'message':
-        return this.#onMessage(text(data['message_id']), text(data['role']), text(data['content']))
+        return this.#onMessage(text(data.message_id), text(data.role), text(data.content))
       case 'artifact':
-        return this.#onArtifact(object(data['artifact']))
+        return this.#onArtifact(object(data.artifact))
       case 'run':
-        return this.#onRun(object(data['run']))
+        return this.#onRun(object(data.run))
       default:
         return []
     }
@@ -90,16 +90,25 @@ export class RunView {
       return n === this.#phase ? style.bold(`  ▸ ${n} ${name}`) : style.dim(`    ${n} ${name}`)
     })
     for (const draft of this.#drafts.values()) {
-      lines.push(...cleanText(draft).split('\n').slice(-DRAFT_LINES).map((line) => style.cyan(`  │ ${line}`)))
+      lines.push(
+        ...cleanText(draft)
+          .split('\n')
+          .slice(-DRAFT_LINES)
+          .map((line) => style.cyan(`  │ ${line}`)),
+      )
     }
     const spinner = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏'[frame % 10] ?? ''
-    lines.push(style.dim(`  ${spinner} ${[this.#status, ...this.#totals(), formatMs(elapsedMs)].join(' · ')}`))
+    lines.push(
+      style.dim(`  ${spinner} ${[this.#status, ...this.#totals(), formatMs(elapsedMs)].join(' · ')}`),
+    )
     return lines.join('\n')
   }
 
   #totals(): string[] {
     const credits = [...this.#credits.values()].reduce((sum, each) => sum + each, 0)
-    const done = [...this.#steps.values()].filter((status) => status !== 'running' && status !== 'pending').length
+    const done = [...this.#steps.values()].filter(
+      (status) => status !== 'running' && status !== 'pending',
+    ).length
     return [`${done} ${done === 1 ? 'step' : 'steps'}`, `${formatNumber(credits)} credits`]
   }
 
@@ -111,13 +120,18 @@ export class RunView {
   }
 
   #onPlan(plan: Json): string[] {
-    const phases = Array.isArray(plan['phases']) ? plan['phases'].map(object) : []
-    this.#phases = phases.map((phase) => ({ number: number(phase['phase_number']), name: oneLine(phase['name']) }))
+    const phases = Array.isArray(plan.phases) ? plan.phases.map(object) : []
+    this.#phases = phases.map((phase) => ({
+      number: number(phase.phase_number),
+      name: oneLine(phase.name),
+    }))
     const { bold, dim } = this.#style
-    const credits = number(plan['total_estimated_credits'])
+    const credits = number(plan.total_estimated_credits)
     return [
-      `${bold('Plan')} ${oneLine(plan['goal'])}${credits > 0 ? dim(` (about ${formatNumber(credits)} credits)`) : ''}`,
-      ...phases.map((phase) => `  ${number(phase['phase_number'])} ${bold(oneLine(phase['name']))} ${dim(oneLine(phase['description']))}`.trimEnd()),
+      `${bold('Plan')} ${oneLine(plan.goal)}${credits > 0 ? dim(` (about ${formatNumber(credits)} credits)`) : ''}`,
+      ...phases.map((phase) =>
+        `  ${number(phase.phase_number)} ${bold(oneLine(phase.name))} ${dim(oneLine(phase.description))}`.trimEnd(),
+      ),
     ]
   }
 
@@ -129,26 +143,28 @@ export class RunView {
   }
 
   #onStep(step: Json): string[] {
-    const id = text(step['id'])
+    const id = text(step.id)
     const before = this.#steps.get(id)
-    const status = text(step['status'])
+    const status = text(step.status)
     this.#steps.set(id, status)
-    this.#credits.set(id, number(step['credits_used']))
+    this.#credits.set(id, number(step.credits_used))
     // A model step that is tried again writes its message from the beginning.
     if (status === 'running' && before === 'running') this.#drafts.clear()
     if (status !== 'failed' || before === 'failed' || this.#calls.has(id)) return []
-    return [this.#style.red(`✗ ${oneLine(step['tool_name'])} ${oneLine(step['error_message'])}`.trimEnd())]
+    return [this.#style.red(`✗ ${oneLine(step.tool_name)} ${oneLine(step.error_message)}`.trimEnd())]
   }
 
   #onToolCall(data: Json): string[] {
-    const id = text(data['step_id'])
-    const name = oneLine(data['tool_name'])
+    const id = text(data.step_id)
+    const name = oneLine(data.tool_name)
     this.#lastCall = id
     if (this.#calls.has(id)) return []
     this.#calls.set(id, newCall(name))
     // What `message` says comes as a message.
-    const { title, body } = describeInput(name === 'message' ? {} : object(data['tool_input']))
-    const lines = body.split('\n').filter((line, index, all) => line !== '' || (index > 0 && index < all.length - 1))
+    const { title, body } = describeInput(name === 'message' ? {} : object(data.tool_input))
+    const lines = body
+      .split('\n')
+      .filter((line, index, all) => line !== '' || (index > 0 && index < all.length - 1))
     const shown = lines.slice(0, MAX_CODE_LINES)
     const more = lines.length - shown.length
     return [
@@ -159,9 +175,9 @@ export class RunView {
   }
 
   #onTerminal({ id, data }: RunEvent): string[] {
-    const content = text(data['content'])
-    const stream = text(data['stream'])
-    const call = this.#calls.get(text(data['step_id']) || this.#lastCall)
+    const content = text(data.content)
+    const stream = text(data.stream)
+    const call = this.#calls.get(text(data.step_id) || this.#lastCall)
     if (!call) return this.#block(content, this.#style.reset, '  │ ')
     call.hasOutput = true
     const seen = call.seen[stream] ?? ''
@@ -183,17 +199,28 @@ export class RunView {
   }
 
   #onToolResult(data: Json): string[] {
-    const id = text(data['step_id'])
-    const call = this.#calls.get(id) ?? newCall(oneLine(data['tool_name']))
+    const id = text(data.step_id)
+    const call = this.#calls.get(id) ?? newCall(oneLine(data.tool_name))
     this.#calls.set(id, call)
-    const lines = Object.entries(call.rest).flatMap(([stream, rest]) => (rest === '' ? [] : this.#output(call, [rest], stream)))
+    const lines = Object.entries(call.rest).flatMap(([stream, rest]) =>
+      rest === '' ? [] : this.#output(call, [rest], stream),
+    )
     call.rest = {}
     // Live output may be lost; the result is not.
-    if (!call.hasOutput) lines.push(...this.#output(call, outputLines(data['output']), 'stdout'))
-    const took = formatMs(number(data['duration_ms']))
-    if (data['success'] === true) return [...lines, this.#style.green(`✓ ${call.name}`) + this.#style.dim(` ${took}`)]
-    const reason = cleanText(text(data['error'])).trim().split('\n').slice(-4).map((line) => clip(line))
-    return [...lines, this.#style.red(`✗ ${call.name} ${reason.shift() ?? 'failed'}`) + this.#style.dim(` ${took}`), ...reason.map((line) => this.#style.red(`  ${line}`))]
+    if (!call.hasOutput) lines.push(...this.#output(call, outputLines(data.output), 'stdout'))
+    const took = formatMs(number(data.duration_ms))
+    if (data.success === true)
+      return [...lines, this.#style.green(`✓ ${call.name}`) + this.#style.dim(` ${took}`)]
+    const reason = cleanText(text(data.error))
+      .trim()
+      .split('\n')
+      .slice(-4)
+      .map((line) => clip(line))
+    return [
+      ...lines,
+      this.#style.red(`✗ ${call.name} ${reason.shift() ?? 'failed'}`) + this.#style.dim(` ${took}`),
+      ...reason.map((line) => this.#style.red(`  ${line}`)),
+    ]
   }
 
   #onThinking(content: string): string[] {
@@ -216,30 +243,38 @@ export class RunView {
   }
 
   #onArtifact(artifact: Json): string[] {
-    const id = text(artifact['id'])
+    const id = text(artifact.id)
     if (this.#artifacts.has(id)) return []
     this.#artifacts.add(id)
-    const name = oneLine(artifact['filename'] ?? artifact['file_name'])
-    const size = formatBytes(number(artifact['file_size'] ?? artifact['file_size_bytes']))
-    const url = cleanText(text(artifact['download_url'] ?? artifact['signed_url'] ?? artifact['public_url'])).replaceAll(/\s/g, '') // whole, or it would not work
+    const name = oneLine(artifact.filename ?? artifact.file_name)
+    const size = formatBytes(number(artifact.file_size ?? artifact.file_size_bytes))
+    const url = cleanText(
+      text(artifact.download_url ?? artifact.signed_url ?? artifact.public_url),
+    ).replaceAll(/\s/g, '') // whole, or it would not work
     const { bold, cyan, dim } = this.#style
-    return [`${cyan('◆')} ${bold(name)} ${dim(`${size} ${oneLine(artifact['file_type'] ?? artifact['mime_type'])}`)}`, ...(url === '' ? [] : [dim(`  ${url}`)])]
+    return [
+      `${cyan('◆')} ${bold(name)} ${dim(`${size} ${oneLine(artifact.file_type ?? artifact.mime_type)}`)}`,
+      ...(url === '' ? [] : [dim(`  ${url}`)]),
+    ]
   }
 
   #onRun(run: Json): string[] {
     this.#drafts.clear()
-    this.#status = text(run['status'])
-    const took = Date.parse(text(run['completed_at'])) - Date.parse(text(run['created_at']))
+    this.#status = text(run.status)
+    const took = Date.parse(text(run.completed_at)) - Date.parse(text(run.created_at))
     const facts = [
       ...(Number.isFinite(took) ? [formatMs(took)] : []),
-      `${number(run['total_steps'])} steps${number(run['failed_steps']) > 0 ? ` (${number(run['failed_steps'])} failed)` : ''}`,
-      `${formatNumber(number(run['total_credits_used']))} credits`,
-      `${formatNumber(number(run['total_tokens_used']))} tokens`,
-      ...(this.#artifacts.size > 0 ? [`${this.#artifacts.size} ${this.#artifacts.size === 1 ? 'file' : 'files'}`] : []),
+      `${number(run.total_steps)} steps${number(run.failed_steps) > 0 ? ` (${number(run.failed_steps)} failed)` : ''}`,
+      `${formatNumber(number(run.total_credits_used))} credits`,
+      `${formatNumber(number(run.total_tokens_used))} tokens`,
+      ...(this.#artifacts.size > 0
+        ? [`${this.#artifacts.size} ${this.#artifacts.size === 1 ? 'file' : 'files'}`]
+        : []),
     ].join(' · ')
-    if (this.#status === 'completed') return [this.#style.bold.green('✓ completed') + this.#style.dim(` in ${facts}`)]
-    const code = oneLine(run['error_code'])
-    const reason = oneLine(run['error_message'])
+    if (this.#status === 'completed')
+      return [this.#style.bold.green('✓ completed') + this.#style.dim(` in ${facts}`)]
+    const code = oneLine(run.error_code)
+    const reason = oneLine(run.error_message)
     return [
       this.#style.bold.red(`✗ ${this.#status}${code ? ` ${code}` : ''}`) + this.#style.dim(` after ${facts}`),
       ...(reason ? [`  ${reason}`] : []),
@@ -259,7 +294,9 @@ export class RunView {
 
 function describeInput(input: Json): { title: string; body: string } {
   const { code, command, content, ...rest } = input
-  const named = Object.entries(rest).map(([key, value]) => (typeof value === 'string' ? value : `${key}=${JSON.stringify(value)}`))
+  const named = Object.entries(rest).map(([key, value]) =>
+    typeof value === 'string' ? value : `${key}=${JSON.stringify(value)}`,
+  )
   const body = [code, command, content].find((value) => typeof value === 'string')
   return { title: named.join(' '), body: cleanText(typeof body === 'string' ? body : '') }
 }
@@ -271,9 +308,15 @@ function restOf(stored: string, seen: string): string {
 }
 
 function outputLines(output: unknown): string[] {
-  if (typeof output === 'string') return cleanText(output).trimEnd().split('\n').filter((line, index, all) => line !== '' || all.length > 1 && index > 0)
+  if (typeof output === 'string')
+    return cleanText(output)
+      .trimEnd()
+      .split('\n')
+      .filter((line, index, all) => line !== '' || (all.length > 1 && index > 0))
   const { stdout, stderr } = object(output)
-  return [stdout, stderr].flatMap((part) => (typeof part === 'string' && part !== '' ? part.trimEnd().split('\n') : []))
+  return [stdout, stderr].flatMap((part) =>
+    typeof part === 'string' && part !== '' ? part.trimEnd().split('\n') : [],
+  )
 }
 
 function object(value: unknown): Json {

@@ -20,7 +20,9 @@ test.each([
 
 test('saves every file under its own name, and goes on after one that fails', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'artifacts-'))
-  const server = createServer((req, res) => (req.url === '/gone' ? res.writeHead(404).end() : res.end(`bytes of ${req.url}`)))
+  const server = createServer((req, res) =>
+    req.url === '/gone' ? res.writeHead(404).end() : res.end(`bytes of ${req.url}`),
+  )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const warnings: string[] = []

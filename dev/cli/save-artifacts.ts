@@ -4,11 +4,18 @@ import { cleanText } from './clean-text.ts'
 import type { Json } from './follow-run.ts'
 
 /** Downloads the artifacts of a run by their signed URLs into `dir`; the answer lists the files. One that fails is told to `warn`. */
-export async function saveArtifacts(artifacts: readonly Json[], dir: string, warn: (line: string) => void): Promise<string[]> {
+export async function saveArtifacts(
+  artifacts: readonly Json[],
+  dir: string,
+  warn: (line: string) => void,
+): Promise<string[]> {
   const saved: string[] = []
   for (const artifact of artifacts) {
-    const url = artifact['download_url'] ?? artifact['signed_url'] ?? artifact['public_url']
-    const name = freeName(safeName(String(artifact['filename'] ?? artifact['file_name'] ?? 'artifact')), saved)
+    const url = artifact.download_url ?? artifact.signed_url ?? artifact.public_url
+    const name = freeName(
+      safeName(String(artifact.filename ?? artifact.file_name ?? 'artifact')),
+      saved,
+    )
     try {
       const answer = await fetch(String(url), { signal: AbortSignal.timeout(60_000) })
       if (!answer.ok) throw new Error(`status ${answer.status}`)

@@ -24,14 +24,18 @@ export interface Screen {
 const FRAMES = 10
 
 /** Live on a terminal, append-only lines in a pipe, JSON lines with `json` (text then goes to stderr). */
-export function createScreen({ json, stdout = process.stdout, stderr = process.stderr }: {
+export function createScreen({
+  json,
+  stdout = process.stdout,
+  stderr = process.stderr,
+}: {
   json: boolean
   stdout?: NodeJS.WriteStream
   stderr?: NodeJS.WriteStream
 }): Screen {
   const out = json ? stderr : stdout
-  const isLive = !json && out.isTTY === true && process.env['TERM'] !== 'dumb'
-  const hasColour = out.isTTY === true && !process.env['NO_COLOR']
+  const isLive = !json && out.isTTY === true && process.env.TERM !== 'dumb'
+  const hasColour = out.isTTY === true && !process.env.NO_COLOR
   const style = hasColour ? new Ansis() : new Ansis(0)
   const update = isLive ? createLogUpdate(out) : undefined
   let view: RunView | undefined
@@ -65,7 +69,8 @@ export function createScreen({ json, stdout = process.stdout, stderr = process.s
       if (update) timer = setInterval(redraw, 1000 / FRAMES)
     },
     show({ event, id, data }) {
-      if (json) stdout.write(`${JSON.stringify({ type: event, ...(id === undefined ? {} : { id }), ...data })}\n`)
+      if (json)
+        stdout.write(`${JSON.stringify({ type: event, ...(id === undefined ? {} : { id }), ...data })}\n`)
       else if (view) print(...view.apply({ event, id, data }))
     },
     end() {

@@ -43,7 +43,12 @@ export async function readInput(path: string): Promise<Uint8Array> {
     return await readFile(path)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
-    const reason = code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a folder; give a file' : `cannot be read (${String(code)})`
+    const reason =
+      code === 'ENOENT'
+        ? 'does not exist'
+        : code === 'EISDIR'
+          ? 'is a folder; give a file'
+          : `cannot be read (${String(code)})`
     throw new Error(`--file ${path}: ${reason}.`)
   }
 }

@@ -17,13 +17,27 @@ afterEach(async () => {
 
 async function start(
   options: Partial<GatewayOptions> & { idleMs?: number; env?: Record<string, string> } = {},
-): Promise<{ base: string; gateway: Gateway; scale: ScaleEvent[]; logged: string[]; dir: string; server: Server }> {
+): Promise<{
+  base: string
+  gateway: Gateway
+  scale: ScaleEvent[]
+  logged: string[]
+  dir: string
+  server: Server
+}> {
   const { idleMs = 60_000, env = {}, ...rest } = options
   const dir = mkdtempSync(join(tmpdir(), 'gateway-'))
   const logged: string[] = []
   const gateway = createGateway({
     functions: [
-      { name: 'one', command: process.execPath, args: [fixture], env, routes: ['/one', '/one/**', '/run/*/stream'], idleMs },
+      {
+        name: 'one',
+        command: process.execPath,
+        args: [fixture],
+        env,
+        routes: ['/one', '/one/**', '/run/*/stream'],
+        idleMs,
+      },
       { name: 'two', command: process.execPath, args: [fixture], env: {}, routes: ['/two/**'], idleMs },
     ],
     logDir: dir,
@@ -64,7 +78,10 @@ test('starts from zero for the first request, holds all that come meanwhile, goe
   expect(pids.size).toBe(1)
   expect(scale).toMatchObject([{ function: 'one', from: 0, to: 1, reason: 'request' }])
   expect(scale[0]?.ms).toBeGreaterThan(150)
-  await vi.waitFor(() => expect(scale[1]).toMatchObject({ function: 'one', from: 1, to: 0, reason: 'idle' }), 3_000)
+  await vi.waitFor(
+    () => expect(scale[1]).toMatchObject({ function: 'one', from: 1, to: 0, reason: 'idle' }),
+    3_000,
+  )
   expect(gateway.pids()).toEqual({ one: [], two: [] })
   expect([...pids].map(isAlive)).toEqual([false])
 })
@@ -76,7 +93,12 @@ test('routes by path and answers 404 in the shape of every error', async () => {
   const missing = await fetch(`${base}/run/1/2/stream`)
   expect(missing.status).toBe(404)
   const body = (await missing.json()) as Record<string, unknown>
-  expect(body).toMatchObject({ code: 'not_found', error: body['detail'], message: body['detail'], success: false })
+  expect(body).toMatchObject({
+    code: 'not_found',
+    error: body.detail,
+    message: body.detail,
+    success: false,
+  })
 })
 
 test('gives the process only its own environment', async () => {
@@ -88,12 +110,22 @@ test('gives the process only its own environment', async () => {
 test('passes bodies, statuses and headers both ways, without hop-by-hop ones', async () => {
   const { base } = await start()
   const body = 'é'.repeat(2_000_000)
-  const answer = await fetch(`${base}/one/echo`, { method: 'POST', body, headers: { 'x-mine': 'yes', te: 'trailers' } })
+  const answer = await fetch(`${base}/one/echo`, {
+    method: 'POST',
+    body,
+    headers: { 'x-mine': 'yes', te: 'trailers' },
+  })
   expect(answer.status).toBe(201)
   expect(answer.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
   const saw = JSON.parse(answer.headers.get('x-saw') ?? '{}') as Record<string, string>
   const host = new URL(base).host
-  expect(saw).toMatchObject({ 'x-mine': 'yes', host, 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http', 'x-forwarded-host': host })
+  expect(saw).toMatchObject({
+    'x-mine': 'yes',
+    host,
+    'x-forwarded-for': '127.0.0.1',
+    'x-forwarded-proto': 'http',
+    'x-forwarded-host': host,
+  })
   expect(saw).not.toHaveProperty('te')
   expect(await answer.text()).toBe(body)
 })
@@ -145,7 +177,7 @@ test('SIGKILL in the middle: 502 or a cut stream for those in flight, a fresh pr
   const { base, gateway, scale, logged } = await start()
   const events = await fetch(`${base}/one/events`)
   const hanging = fetch(`${base}/one/hang`)
-  const [pid = 0] = gateway.pids()['one'] ?? []
+  const [pid = 0] = gateway.pids().one ?? []
   await sleep(50)
   process.kill(pid, 'SIGKILL')
   const answer = await hanging
@@ -161,8 +193,8 @@ test('SIGKILL in the middle: 502 or a cut stream for those in flight, a fresh pr
 test('a process killed while it starts is replaced, and the held request is served', async () => {
   const { base, gateway } = await start({ env: { START_MS: '300' } })
   const held = fetch(`${base}/one/x`)
-  await vi.waitFor(() => expect(gateway.pids()['one']).toHaveLength(1), 2_000)
-  process.kill(gateway.pids()['one']?.[0] ?? 0, 'SIGKILL')
+  await vi.waitFor(() => expect(gateway.pids().one).toHaveLength(1), 2_000)
+  process.kill(gateway.pids().one?.[0] ?? 0, 'SIGKILL')
   expect((await held).status).toBe(200)
 })
 
@@ -171,7 +203,10 @@ test('a crash loop is refused with the reason, in the log with the last lines of
   const answer = await fetch(`${base}/one/x`)
   expect(answer.status).toBe(503)
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
-  expect(await answer.json()).toMatchObject({ code: 'unavailable', error: expect.stringContaining('exited with status 3') })
+  expect(await answer.json()).toMatchObject({
+    code: 'unavailable',
+    error: expect.stringContaining('exited with status 3'),
+  })
   expect(logged.filter((line) => line.includes('before it was ready'))).toHaveLength(3)
   expect(logged.at(-1)).toMatch(/3 times in a row, next start in 200 ms\)\n {2}broken setting: no such thing/)
   expect((await fetch(`${base}/two/x`)).status).toBe(200)
@@ -189,7 +224,9 @@ test('a request is held for a bounded time and in bounded number', async () => {
   const { base } = await start({ holdMs: 100, queueSize: 2, env: { START_MS: '600' } })
   const answers = await Promise.all([1, 2, 3].map(() => fetch(`${base}/one/x`)))
   expect(answers.map(({ status }) => status)).toEqual([503, 503, 503])
-  const reasons = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { error: string }).error))
+  const reasons = await Promise.all(
+    answers.map(async (answer) => ((await answer.json()) as { error: string }).error),
+  )
   expect(reasons.toSorted()).toEqual([
     'Too many requests wait for one to start',
     'one did not start within 100 ms',
@@ -200,14 +237,14 @@ test('a request is held for a bounded time and in bounded number', async () => {
 test('a process that never gets ready is killed and counted as a crash', async () => {
   const { base, gateway } = await start({ startTimeoutMs: 100, env: { START_MS: '60000' } })
   expect((await fetch(`${base}/one/x`)).status).toBe(503)
-  expect(gateway.pids()['one']).toEqual([])
+  expect(gateway.pids().one).toEqual([])
 })
 
 test('close ends everything, also a process that ignores SIGTERM or is only starting', async () => {
   const { base, gateway } = await start({ graceMs: 100, env: { STOP_MS: '60000' } })
   await fetch(`${base}/one/x`)
   const held = fetch(`${base}/two/x`)
-  await vi.waitFor(() => expect(gateway.pids()['two']).toHaveLength(1), 2_000)
+  await vi.waitFor(() => expect(gateway.pids().two).toHaveLength(1), 2_000)
   const pids = Object.values(gateway.pids()).flat()
   expect(pids).toHaveLength(2)
   const started = Date.now()

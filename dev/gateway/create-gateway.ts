@@ -3,7 +3,13 @@ import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { forward } from './forward.ts'
-import { FunctionPool, type FunctionSpec, NoTargetError, type PoolLimits, type ScaleEvent } from './function-pool.ts'
+import {
+  FunctionPool,
+  type FunctionSpec,
+  NoTargetError,
+  type PoolLimits,
+  type ScaleEvent,
+} from './function-pool.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
 import { matchRoute } from './match-route.ts'
 
@@ -109,7 +115,10 @@ export function createGateway({
 }
 
 /** Undefined: the request was answered (503) or is gone. */
-async function acquire(pool: FunctionPool, res: ServerResponse): Promise<Awaited<ReturnType<FunctionPool['acquire']>> | undefined> {
+async function acquire(
+  pool: FunctionPool,
+  res: ServerResponse,
+): Promise<Awaited<ReturnType<FunctionPool['acquire']>> | undefined> {
   const gone = new AbortController()
   const onClose = () => gone.abort()
   res.once('close', onClose)
@@ -119,7 +128,8 @@ async function acquire(pool: FunctionPool, res: ServerResponse): Promise<Awaited
     lease.release('failed')
   } catch (error) {
     const seconds = error instanceof NoTargetError ? error.retryAfterSeconds : 1
-    if (!res.destroyed) refuse(res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
+    if (!res.destroyed)
+      refuse(res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
   } finally {
     res.off('close', onClose)
   }
@@ -130,7 +140,11 @@ async function acquire(pool: FunctionPool, res: ServerResponse): Promise<Awaited
 function troubleIn(line: string, stream: 'stdout' | 'stderr'): string | undefined {
   if (!line.startsWith('{')) return stream === 'stderr' ? line : undefined
   try {
-    const { level, msg, err } = JSON.parse(line) as { level?: unknown; msg?: unknown; err?: { message?: unknown } }
+    const { level, msg, err } = JSON.parse(line) as {
+      level?: unknown
+      msg?: unknown
+      err?: { message?: unknown }
+    }
     if (typeof level === 'number' ? level < 50 : !['error', 'fatal'].includes(String(level))) return undefined
     return [msg, err?.message].filter((part) => typeof part === 'string').join(': ')
   } catch {
@@ -138,7 +152,13 @@ function troubleIn(line: string, stream: 'stdout' | 'stderr'): string | undefine
   }
 }
 
-function refuse(res: ServerResponse, status: number, code: string, message: string, retryAfterSeconds?: number): void {
+function refuse(
+  res: ServerResponse,
+  status: number,
+  code: string,
+  message: string,
+  retryAfterSeconds?: number,
+): void {
   if (res.headersSent) {
     res.destroy()
     return

@@ -6,9 +6,13 @@ import { expect, test } from 'vitest'
 const preload = fileURLToPath(new URL('./exit-with-parent.mjs', import.meta.url))
 
 test('a process ends when the pipe from its parent closes, and not before', async () => {
-  const child = spawn(process.execPath, ['--import', preload, '-e', 'setInterval(() => console.log("tick"), 20)'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['--import', preload, '-e', 'setInterval(() => console.log("tick"), 20)'],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  )
   await once(child.stdout, 'data')
   expect(child.exitCode).toBeNull()
   child.stdin.end()
@@ -18,7 +22,12 @@ test('a process ends when the pipe from its parent closes, and not before', asyn
 test('a process that ignores SIGTERM is ended after the grace period', async () => {
   const child = spawn(
     process.execPath,
-    ['--import', preload, '-e', 'process.on("SIGTERM", () => {}); setInterval(() => console.log("tick"), 20)'],
+    [
+      '--import',
+      preload,
+      '-e',
+      'process.on("SIGTERM", () => {}); setInterval(() => console.log("tick"), 20)',
+    ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   )
   await once(child.stdout, 'data')
@@ -28,6 +37,8 @@ test('a process that ignores SIGTERM is ended after the grace period', async () 
 }, 15_000)
 
 test('the pipe alone does not keep a process up', async () => {
-  const child = spawn(process.execPath, ['--import', preload, '-e', '0'], { stdio: ['pipe', 'inherit', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', preload, '-e', '0'], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  })
   expect(await once(child, 'exit')).toEqual([0, null])
 })

@@ -2,7 +2,18 @@ import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { Target } from './function-pool.ts'
 
 /** RFC 9110 §7.6.1; `expect` because our own server has answered it already. */
-const HOP_BY_HOP = ['connection', 'expect', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'proxy-authenticate', 'proxy-authorization']
+const HOP_BY_HOP = [
+  'connection',
+  'expect',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'proxy-authenticate',
+  'proxy-authorization',
+]
 
 /**
  * - done: the whole answer was passed on

@@ -124,7 +124,10 @@ export class FunctionPool {
   }
 
   pids(): number[] {
-    return [...this.#alive].map(({ process }) => process.pid).concat([...this.#booting].map(({ pid }) => pid)).filter((pid) => pid !== undefined)
+    return [...this.#alive]
+      .map(({ process }) => process.pid)
+      .concat([...this.#booting].map(({ pid }) => pid))
+      .filter((pid) => pid !== undefined)
   }
 
   /** Stops every process, serving or not; those who wait get NoTargetError. */
@@ -153,8 +156,10 @@ export class FunctionPool {
   }
 
   #wait(signal: AbortSignal): Promise<Instance> {
-    if (this.#closing.signal.aborted) return Promise.reject(new NoTargetError('The stack is shutting down', 1))
-    if (this.#failures >= GIVE_UP_AFTER && Date.now() < this.#notBefore) return Promise.reject(this.#crashLoop())
+    if (this.#closing.signal.aborted)
+      return Promise.reject(new NoTargetError('The stack is shutting down', 1))
+    if (this.#failures >= GIVE_UP_AFTER && Date.now() < this.#notBefore)
+      return Promise.reject(this.#crashLoop())
     if (this.#waiters.length >= this.#limits.queueSize) {
       return Promise.reject(new NoTargetError(`Too many requests wait for ${this.spec.name} to start`, 1))
     }
@@ -173,7 +178,9 @@ export class FunctionPool {
       }
       const onAbort = () => waiter.reject(new NoTargetError('The caller went away', 1))
       const timer = setTimeout(() => {
-        waiter.reject(new NoTargetError(`${this.spec.name} did not start within ${this.#limits.holdMs} ms`, 1))
+        waiter.reject(
+          new NoTargetError(`${this.spec.name} did not start within ${this.#limits.holdMs} ms`, 1),
+        )
       }, this.#limits.holdMs)
       signal.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
@@ -203,7 +210,10 @@ export class FunctionPool {
   async #startOne(): Promise<void> {
     let started: RunningProcess
     try {
-      started = await startProcess(this.spec, { startTimeoutMs: this.#limits.startTimeoutMs, onLine: this.#onLine })
+      started = await startProcess(this.spec, {
+        startTimeoutMs: this.#limits.startTimeoutMs,
+        onLine: this.#onLine,
+      })
     } catch (error) {
       this.#failed(`cannot be started: ${error instanceof Error ? error.message : String(error)}`)
       return
@@ -296,7 +306,10 @@ export class FunctionPool {
 
   #crashLoop(): NoTargetError {
     const seconds = Math.max(1, Math.ceil((this.#notBefore - Date.now()) / 1000))
-    return new NoTargetError(`${this.spec.name} keeps failing to start: ${this.#lastCrash.split('\n')[0]}`, seconds)
+    return new NoTargetError(
+      `${this.spec.name} keeps failing to start: ${this.#lastCrash.split('\n')[0]}`,
+      seconds,
+    )
   }
 
   #rejectAll(error: NoTargetError): void {

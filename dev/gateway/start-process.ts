@@ -42,7 +42,10 @@ const preload = fileURLToPath(new URL('./exit-with-parent.mjs', import.meta.url)
 
 export async function startProcess(
   spec: ProcessSpec,
-  { startTimeoutMs, onLine }: { startTimeoutMs: number; onLine: (line: string, stream: 'stdout' | 'stderr') => void },
+  {
+    startTimeoutMs,
+    onLine,
+  }: { startTimeoutMs: number; onLine: (line: string, stream: 'stdout' | 'stderr') => void },
 ): Promise<RunningProcess> {
   const port = await freePort()
   const isNode = /(^|\/)node$/.test(spec.command)

@@ -73,7 +73,9 @@ export async function dumpSchema(url: string): Promise<string> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
-    const parts = ['-- Generated from supabase/migrations by `npm run schema`; a test fails when the two differ.']
+    const parts = [
+      '-- Generated from supabase/migrations by `npm run schema`; a test fails when the two differ.',
+    ]
     for (const [title, query] of SECTIONS) {
       const { rows } = await client.query<{ line: string }>(query)
       parts.push(`-- ${title}\n${rows.map(({ line }) => line).join('\n')}`)

@@ -6,25 +6,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const FAST_STOP_SECONDS = 10
 const IMMEDIATE_STOP_SECONDS = 5
 
-/** Whether a process exists (also one of another user). */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-/** Clock ticks since boot at which the process started: tells a process from a later one with the same id. */
-function startedAt(pid: number): string | null {
+/**
+ * State and start time (clock ticks since boot, which tell a process from a later one with the same id), or null when
+ * there is none. An orphan that ended stays as a zombie until init reaps it, which some containers never do: it counts as none.
+ */
+function processOf(pid: number): { startedAt: string } | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The second field is the name in brackets and may hold spaces: count from the last bracket.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : { startedAt: fields[19] ?? '' }
   } catch {
     return null
   }
+}
+
+export function isRunning(pid: number): boolean {
+  return processOf(pid) !== null
 }
 
 /**
@@ -35,12 +33,17 @@ export async function takeOwnership(file: string): Promise<void> {
   const text = await readFile(file, 'utf8').catch(() => '')
   const [pid = '', started = ''] = text.trim().split(' ')
   const other = Number(pid)
-  if (Number.isInteger(other) && other > 0 && other !== process.pid && startedAt(other) === started) {
+  if (
+    Number.isInteger(other) &&
+    other > 0 &&
+    other !== process.pid &&
+    processOf(other)?.startedAt === started
+  ) {
     throw new Error(
       `The database in ${file.replace(/\/owner$/, '')} is in use by process ${other}: stop that one first.`,
     )
   }
-  await writeFile(file, `${process.pid} ${startedAt(process.pid) ?? ''}\n`)
+  await writeFile(file, `${process.pid} ${processOf(process.pid)?.startedAt ?? ''}\n`)
 }
 
 /** Stops a server that a killed parent left running on `data`, and clears the lock file of one that crashed. */
@@ -87,18 +90,8 @@ export async function stopPostmaster(pid: number): Promise<void> {
 async function gone(pid: number, seconds: number): Promise<boolean> {
   const deadline = Date.now() + seconds * 1000
   while (Date.now() < deadline) {
-    if (!isAlive(pid) || isZombie(pid)) return true
+    if (!isRunning(pid)) return true
     await sleep(10)
   }
   return false
-}
-
-/** A child of ours that ended stays visible until Node reaps it; an orphan until init does, which some containers lack. */
-function isZombie(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'Z'
-  } catch {
-    return true
-  }
 }

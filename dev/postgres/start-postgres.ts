@@ -43,6 +43,8 @@ export interface Postgres {
 // Crash recovery of a development database takes seconds; a minute means that something is wrong.
 const READY_SECONDS = 60
 const PORT_ATTEMPTS = 5
+// Each takes 15 ms and more: time enough for a server that cannot have the port to end.
+const MAX_REFUSALS = 40
 const HOME_FILES = ['initialised', 'postgres.log', 'owner', 'secret']
 
 /** @throws Error with one sentence that says what to do: no disk space, port in use, directory in use, no account. */
@@ -187,14 +189,22 @@ async function tryLaunch(
   child.on('exit', () => (ended = true))
   child.on('error', () => (ended = true))
   const deadline = Date.now() + READY_SECONDS * 1000
-  while (!ended && child.pid !== undefined && Date.now() < deadline) {
-    if (await answers(port, rolePassword(place, SUPERUSER))) {
+  let refusals = 0
+  while (!ended && child.pid !== undefined && Date.now() < deadline && refusals < MAX_REFUSALS) {
+    const answer = await ask(port, rolePassword(place, SUPERUSER))
+    if (answer === 'ready') {
       child.unref()
       return { child, pid: child.pid, port }
     }
+    if (answer === 'refused') refusals++
     await sleep(15)
   }
   if (!ended && child.pid !== undefined) await stopPostmaster(child.pid)
+  if (refusals >= MAX_REFUSALS) {
+    return {
+      output: `error: the password in ${place.home}/secret is not that of the data beside it: remove both`,
+    }
+  }
   return { output: await readFile(logFile, 'utf8') }
 }
 
@@ -219,14 +229,24 @@ function settings(port: number, fsync: boolean): string[] {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`])
 }
 
-async function answers(port: number, password: string): Promise<boolean> {
-  const client = new pg.Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: 'postgres' })
+/** `refused`: a Postgres is there but knows another password. (Perhaps not ours: ours may just be failing to bind.) */
+async function ask(port: number, password: string): Promise<'ready' | 'refused' | 'away'> {
+  // Whatever else may listen on the port need not speak at all.
+  const connectionTimeoutMillis = 2000
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: SUPERUSER,
+    password,
+    database: 'postgres',
+    connectionTimeoutMillis,
+  })
   client.on('error', () => {})
   try {
     await client.connect()
-    return true
-  } catch {
-    return false
+    return 'ready'
+  } catch (error) {
+    return error instanceof pg.DatabaseError && error.code === '28P01' ? 'refused' : 'away'
   } finally {
     await client.end().catch(() => {})
   }

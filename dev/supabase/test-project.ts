@@ -2,11 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
-import { type SupabaseClient, createClient } from '@supabase/supabase-js'
+import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import { Hono } from 'hono'
 import pg from 'pg'
 import { type TestDatabase, testDatabase } from '../postgres/test-database.ts'
-import { type Supabase, type SupabaseOptions, createSupabase } from './create-supabase.ts'
+import { createSupabase, type Supabase, type SupabaseOptions } from './create-supabase.ts'
 
 /** A whole project on a free loopback port over a database of its own, for tests of the faces. */
 export interface TestProject extends Supabase {
@@ -23,7 +23,10 @@ export interface TestProject extends Supabase {
 
 export async function testProject(
   migration: string,
-  { template = 'project', ...options }: Partial<Omit<SupabaseOptions, 'databaseUrl' | 'origin'>> & { template?: 'migrated' | 'project' } = {},
+  {
+    template = 'project',
+    ...options
+  }: Partial<Omit<SupabaseOptions, 'databaseUrl' | 'origin'>> & { template?: 'migrated' | 'project' } = {},
 ): Promise<TestProject> {
   const database = await testDatabase(template)
   const dir = await mkdtemp(join(tmpdir(), 'agent-functions-supabase-'))
@@ -31,11 +34,13 @@ export async function testProject(
   owner.on('error', () => {})
   await owner.query(migration)
   const root = new Hono()
-  const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>((resolve) => {
-    const starting = serve({ fetch: root.fetch, port: 0, hostname: '127.0.0.1' }, (info) =>
-      resolve({ server: starting, port: info.port }),
-    )
-  })
+  const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>(
+    (resolve) => {
+      const starting = serve({ fetch: root.fetch, port: 0, hostname: '127.0.0.1' }, (info) =>
+        resolve({ server: starting, port: info.port }),
+      )
+    },
+  )
   const origin = `http://127.0.0.1:${port}`
   const supabase = await createSupabase({
     databaseUrl: (role) => database.url(role),
@@ -61,7 +66,8 @@ export async function testProject(
     user: async (email) => {
       const signedIn = client()
       const { data, error } = await signedIn.auth.signUp({ email, password: 'correct horse' })
-      if (error !== null || data.user === null || data.session === null) throw error ?? new Error('No session')
+      if (error !== null || data.user === null || data.session === null)
+        throw error ?? new Error('No session')
       return { client: signedIn, id: data.user.id, token: data.session.access_token }
     },
     close: async () => {

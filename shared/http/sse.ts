@@ -43,9 +43,11 @@ export function sse(context: AppContext, { source, connection, heartbeat, slowRe
     connection.abort('over')
     onEnd?.(outcome, error)
   }
-  const cut = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+  const cut = (controller: ReadableStreamDefaultController<Uint8Array>, how: 'flushed' | 'now') => {
     if (outgoing === undefined) controller.error(new Error('Stream broken off'))
-    else outgoing.destroy()
+    else if (how === 'now') outgoing.destroy()
+    // What was written reaches the reader, but not the last chunk's mark: it sees a broken answer, not a finished one.
+    else setImmediate(() => outgoing.socket?.destroySoon())
   }
 
   const stream = new ReadableStream<Uint8Array>(
@@ -58,7 +60,7 @@ export function sse(context: AppContext, { source, connection, heartbeat, slowRe
           next = await firstOf(pending, heartbeat.seconds * HEARTBEAT_SHARE_MS)
         } catch (error) {
           finish('failed', error)
-          cut(controller)
+          cut(controller, 'flushed')
           return
         }
         if (over) return
@@ -73,12 +75,12 @@ export function sse(context: AppContext, { source, connection, heartbeat, slowRe
           return
         } else {
           finish('broken')
-          cut(controller)
+          cut(controller, 'flushed')
           return
         }
         stalled = setTimeout(() => {
           finish('slow')
-          cut(controller)
+          cut(controller, 'now')
         }, slowReaderSeconds * 1000)
       },
       async cancel() {

@@ -19,7 +19,8 @@ const LONGEST_DELAY_MS = 15_000
 /** Answers of the door other than `start` and blobs are a few bytes. */
 const ANSWER_BYTES = 64 * 1024
 const START_BYTES = 16 * 1024 * 1024
-const FINAL_STATUSES: ReadonlySet<number> = new Set([400, 401, 403, 404, 405, 409, 413, 415, 422])
+/** Below 500, but trying again may help. */
+const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([408, 425, 429])
 
 interface Call {
   method: 'GET' | 'POST' | 'PUT'
@@ -108,7 +109,8 @@ export class Door {
       try {
         return await this.#once(call, signal)
       } catch (error) {
-        if (error instanceof DoorError && FINAL_STATUSES.has(error.status)) throw error
+        if (error instanceof DoorError && error.status < 500 && !RETRYABLE_STATUSES.has(error.status))
+          throw error
         if (signal.aborted) throw error
         const asked = error instanceof RetryLater ? error.seconds * 1000 : 0
         const waitMs = Math.min(Math.max(delayMs, asked), LONGEST_DELAY_MS)

@@ -9,7 +9,9 @@ type Stream = Chunk['stream']
 const CALL_BYTES = 56 * 1024
 /** Waiting to be sent. Past it the oldest is dropped: the result holds the kept text anyway. */
 const WAITING_CHARACTERS = 256 * 1024
+/** Then the next tick goes on; the last flush may send all that can be waiting (1.5 MiB of JSON at most). */
 const CALLS_A_FLUSH = 8
+const LAST_CALLS = 64
 
 export interface LiveOptions {
   watched: boolean
@@ -88,7 +90,7 @@ export class LiveOutput {
   /** Up to 8 calls (about 450 KiB); never rejects. */
   async #flush(last: boolean): Promise<void> {
     if (last && this.#waiting.length === 0) return
-    for (let call = 0; call < CALLS_A_FLUSH; call += 1) {
+    for (let call = 0; call < (last ? LAST_CALLS : CALLS_A_FLUSH); call += 1) {
       const chunks = this.#take()
       let answer: JobOutputAnswer
       try {

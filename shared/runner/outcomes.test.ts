@@ -120,7 +120,7 @@ describe.each(variants)('a job in $confinement (ordinary user: $asUser)', (varia
   )
 
   test('bash, and a working directory below the workspace', async () => {
-    expect(await code('bash', 'x=(1 2 3); echo ${#x[@]}')).toMatchObject({ stdout: '3\n' })
+    expect(await code('bash', '[[ abc == a* ]] && echo 3')).toMatchObject({ stdout: '3\n' })
     const job = door.add(
       { name: 'shell', input: { command: 'ls', working_dir: 'inputs' } },
       { files: { 'inputs/z': '' } },

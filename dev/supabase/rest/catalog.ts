@@ -68,7 +68,8 @@ export function catalogReader(pool: pg.Pool, schema: string): CatalogReader {
     })
     return entry.catalog
   }
-  const get = () => (cached !== undefined && Date.now() - cached.at <= MAX_AGE_MS ? cached.catalog : refresh())
+  const get = () =>
+    cached !== undefined && Date.now() - cached.at <= MAX_AGE_MS ? cached.catalog : refresh()
   return { get, refresh }
 }
 

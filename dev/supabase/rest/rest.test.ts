@@ -49,8 +49,15 @@ describe('reading', () => {
   it('gives JSON as Postgres writes it', async () => {
     const { data, error } = await project.client().from('authors').select().eq('id', 1).single()
     expect(error).toBeNull()
-    expect(data).toMatchObject({ id: 1, score: 1.25, tags: ['math', 'code'], born: '2020-01-02T03:04:05+00:00' })
-    const raw = await fetch(`${project.origin}/rest/v1/authors?select=big&id=eq.1`, { headers: { apikey: project.anonKey } })
+    expect(data).toMatchObject({
+      id: 1,
+      score: 1.25,
+      tags: ['math', 'code'],
+      born: '2020-01-02T03:04:05+00:00',
+    })
+    const raw = await fetch(`${project.origin}/rest/v1/authors?select=big&id=eq.1`, {
+      headers: { apikey: project.anonKey },
+    })
     expect(await raw.text()).toBe('[{"big":9007199254740993}]')
   })
 
@@ -63,7 +70,11 @@ describe('reading', () => {
     expect(data).toEqual([{ who: 'Ada', id: '1', second: 20, s: 'x' }])
   })
 
-  const filters: [string, (query: ReturnType<typeof base>) => PromiseLike<{ data: { id: number }[] | null }>, number[]][] = [
+  const filters: [
+    string,
+    (query: ReturnType<typeof base>) => PromiseLike<{ data: { id: number }[] | null }>,
+    number[],
+  ][] = [
     ['eq', (q) => q.eq('name', 'Ada'), [1]],
     ['eq with odd characters', (q) => q.eq('name', 'Cy, "the" (odd) one'), [3]],
     ['eq of an enum', (q) => q.eq('mood', 'busy'), [2]],
@@ -94,7 +105,10 @@ describe('reading', () => {
   const base = () => project.client().from('authors').select('id').order('id')
   it.each(filters)('filters: %s', async (_, apply, expected) => {
     const result = await apply(base())
-    expect({ ...result, ids: result.data?.map((row) => row.id) }).toMatchObject({ error: null, ids: expected })
+    expect({ ...result, ids: result.data?.map((row) => row.id) }).toMatchObject({
+      error: null,
+      ids: expected,
+    })
   })
 
   it('orders, with nulls where they are asked for', async () => {
@@ -107,9 +121,18 @@ describe('reading', () => {
   })
 
   it('pages and counts', async () => {
-    const page = await project.client().from('authors').select('id', { count: 'exact' }).order('id').range(1, 1)
+    const page = await project
+      .client()
+      .from('authors')
+      .select('id', { count: 'exact' })
+      .order('id')
+      .range(1, 1)
     expect(page).toMatchObject({ data: [{ id: 2 }], count: 3, status: 206 })
-    const head = await project.client().from('authors').select('*', { count: 'exact', head: true }).gt('id', 1)
+    const head = await project
+      .client()
+      .from('authors')
+      .select('*', { count: 'exact', head: true })
+      .gt('id', 1)
     expect(head).toMatchObject({ data: null, count: 2, status: 200 })
     const beyond = await project.client().from('authors').select('id', { count: 'exact' }).range(10, 19)
     expect(beyond).toMatchObject({ status: 416, error: { code: 'PGRST103' } })
@@ -192,7 +215,12 @@ describe('embedding', () => {
       { id: 2, pages: [{ id: 3 }] },
       { id: 3, pages: [] },
     ])
-    const or = await project.client().from('books').select('id, pages!inner(id)').or('id.eq.1,id.eq.3', { referencedTable: 'pages' }).order('id')
+    const or = await project
+      .client()
+      .from('books')
+      .select('id, pages!inner(id)')
+      .or('id.eq.1,id.eq.3', { referencedTable: 'pages' })
+      .order('id')
     expect(or.data?.map((row) => row.id)).toEqual([1, 2])
     const without = await project.client().from('books').select('id, pages()').is('pages', null)
     expect(without.data).toEqual([{ id: 3 }])
@@ -201,7 +229,9 @@ describe('embedding', () => {
   })
 
   it('refuses a filter on an embed that is not selected', async () => {
-    expect(await project.client().from('books').select('id').eq('pages.id', 1)).toMatchObject({ error: { code: 'PGRST108' } })
+    expect(await project.client().from('books').select('id').eq('pages.id', 1)).toMatchObject({
+      error: { code: 'PGRST108' },
+    })
   })
 })
 
@@ -212,14 +242,26 @@ describe('writing', () => {
     expect(await table().insert({ label: 'minimal' })).toMatchObject({ status: 201, data: null, error: null })
     const { data, status } = await table().insert({ label: 'full', n: 1 }).select('n, label').single()
     expect([status, data]).toEqual([201, { n: 1, label: 'full' }])
-    const book = await project.client().from('books').insert({ id: 10, author_id: 2, title: 'Ten' }).select('title, authors!author_id(name)').single()
+    const book = await project
+      .client()
+      .from('books')
+      .insert({ id: 10, author_id: 2, title: 'Ten' })
+      .select('title, authors!author_id(name)')
+      .single()
     expect(book.data).toEqual({ title: 'Ten', authors: { name: 'Bob' } })
   })
 
   it('inserts many, filling missing keys with null or with the default', async () => {
-    const filled = await table().insert([{ label: 'a', n: 1 }, { label: 'b' }], { defaultToNull: false }).select('n, label')
-    expect(filled.data).toEqual([{ n: 1, label: 'a' }, { n: 7, label: 'b' }])
-    const nulls = await table().insert([{ label: 'c', n: 1 }, { label: 'd' }]).select('n')
+    const filled = await table()
+      .insert([{ label: 'a', n: 1 }, { label: 'b' }], { defaultToNull: false })
+      .select('n, label')
+    expect(filled.data).toEqual([
+      { n: 1, label: 'a' },
+      { n: 7, label: 'b' },
+    ])
+    const nulls = await table()
+      .insert([{ label: 'c', n: 1 }, { label: 'd' }])
+      .select('n')
     expect(nulls.data).toEqual([{ n: 1 }, { n: null }])
     expect((await table().insert({}).select('n').single()).data).toEqual({ n: 7 })
     expect((await table().insert([]).select('n')).data).toEqual([])
@@ -227,15 +269,28 @@ describe('writing', () => {
 
   it('upserts', async () => {
     const labels = () => project.client().from('labels')
-    expect((await labels().upsert({ id: 1, name: 'crimson' }).select().single()).data).toEqual({ id: 1, name: 'crimson' })
-    expect((await labels().upsert({ id: 1, name: 'no' }, { ignoreDuplicates: true }).select()).data).toEqual([])
-    const byName = await project.client().from('authors').upsert({ id: 2, name: 'Bob', big: 5 }, { onConflict: 'name' }).select('id, big').single()
+    expect((await labels().upsert({ id: 1, name: 'crimson' }).select().single()).data).toEqual({
+      id: 1,
+      name: 'crimson',
+    })
+    expect((await labels().upsert({ id: 1, name: 'no' }, { ignoreDuplicates: true }).select()).data).toEqual(
+      [],
+    )
+    const byName = await project
+      .client()
+      .from('authors')
+      .upsert({ id: 2, name: 'Bob', big: 5 }, { onConflict: 'name' })
+      .select('id, big')
+      .single()
     expect(byName.data).toEqual({ id: 2, big: 5 })
   })
 
   it('updates and deletes what the filter leaves, counted, and never everything', async () => {
     await table().insert([{ label: 'u1' }, { label: 'u2' }])
-    expect(await table().update({ n: 99 }, { count: 'exact' }).in('label', ['u1', 'u2'])).toMatchObject({ status: 204, count: 2 })
+    expect(await table().update({ n: 99 }, { count: 'exact' }).in('label', ['u1', 'u2'])).toMatchObject({
+      status: 204,
+      count: 2,
+    })
     expect((await table().update({ n: 100 }).eq('label', 'u1').select('n')).data).toEqual([{ n: 100 }])
     expect((await table().delete().eq('label', 'u1').select('label')).data).toEqual([{ label: 'u1' }])
     expect(await table().delete()).toMatchObject({ status: 400, error: { code: '21000' } })
@@ -248,10 +303,18 @@ describe('writing', () => {
       status: 409,
       error: { code: '23505', details: 'Key (id)=(1) already exists.', hint: null },
     })
-    expect(await project.client().from('books').insert({ id: 50, author_id: 999, title: 'x' })).toMatchObject({ status: 409, error: { code: '23503' } })
-    expect(await project.client().from('books').insert({ id: 51, author_id: 1 })).toMatchObject({ status: 400, error: { code: '23502' } })
+    expect(await project.client().from('books').insert({ id: 50, author_id: 999, title: 'x' })).toMatchObject(
+      { status: 409, error: { code: '23503' } },
+    )
+    expect(await project.client().from('books').insert({ id: 51, author_id: 1 })).toMatchObject({
+      status: 400,
+      error: { code: '23502' },
+    })
     expect(await labels().insert({ nope: 1 })).toMatchObject({ status: 400, error: { code: 'PGRST204' } })
-    expect(await labels().select('nope')).toMatchObject({ status: 400, error: { code: '42703', message: 'column labels.nope does not exist' } })
+    expect(await labels().select('nope')).toMatchObject({
+      status: 400,
+      error: { code: '42703', message: 'column labels.nope does not exist' },
+    })
     expect(await labels().select().eq('nope', 1)).toMatchObject({ status: 400, error: { code: '42703' } })
     expect(await labels().select().eq('id', 'x')).toMatchObject({ status: 400, error: { code: '22P02' } })
     expect(await project.client().from('nowhere').select()).toMatchObject({
@@ -262,7 +325,10 @@ describe('writing', () => {
 
   it('undoes a change whose answer is not single', async () => {
     await table().insert([{ label: 'twice' }, { label: 'twice' }])
-    expect(await table().update({ n: -1 }).eq('label', 'twice').select().single()).toMatchObject({ status: 406, error: { code: 'PGRST116' } })
+    expect(await table().update({ n: -1 }).eq('label', 'twice').select().single()).toMatchObject({
+      status: 406,
+      error: { code: 'PGRST116' },
+    })
     expect((await table().select('n').eq('label', 'twice')).data).toEqual([{ n: 7 }, { n: 7 }])
   })
 

@@ -67,7 +67,10 @@ describe('calls', () => {
     expect((await rpc('add', { a: 1, b: 2 })).data).toBe(3)
     expect((await rpc('hello', { name: 'Zoë "x"' })).data).toBe('hello Zoë "x"')
     expect((await rpc('numbers')).data).toEqual([1, 2])
-    expect((await rpc('pairs')).data).toEqual([{ k: 'a', n: 1 }, { k: 'b', n: 2 }])
+    expect((await rpc('pairs')).data).toEqual([
+      { k: 'a', n: 1 },
+      { k: 'b', n: 2 },
+    ])
     expect((await rpc('one_column')).data).toEqual([{ n: 1 }, { n: 2 }])
     expect((await rpc('out_args', { x: 3 })).data).toEqual({ double: 6, half: 1.5 })
     expect((await rpc('one_note', { note_id: 2 })).data).toEqual({ id: 2, body: 'two', owner: null })
@@ -76,20 +79,31 @@ describe('calls', () => {
     expect(await project.sql('select body from public.notes where id = 100')).toEqual([{ body: 'void' }])
   })
 
-  it.each([[{ a: [1, { b: null }] }], ['text'], [null], [12.5], [[1]], [true]])('give JSON back as it was: %j', async (value) => {
-    expect((await rpc('echo', { value })).data).toEqual(value)
-  })
+  it.each([[{ a: [1, { b: null }] }], ['text'], [null], [12.5], [[1]], [true]])(
+    'give JSON back as it was: %j',
+    async (value) => {
+      expect((await rpc('echo', { value })).data).toEqual(value)
+    },
+  )
 
   it('take filters, select, order and single on what they answer', async () => {
     expect((await rpc('all_notes').select('body').eq('id', 2)).data).toEqual([{ body: 'two' }])
-    expect((await rpc('all_notes').order('id', { ascending: false }).limit(1).single()).data).toMatchObject({ id: 100 })
-    expect((await rpc('pairs', {}, { count: 'exact' }).gt('n', 1))).toMatchObject({ data: [{ k: 'b', n: 2 }], count: 1 })
+    expect((await rpc('all_notes').order('id', { ascending: false }).limit(1).single()).data).toMatchObject({
+      id: 100,
+    })
+    expect(await rpc('pairs', {}, { count: 'exact' }).gt('n', 1)).toMatchObject({
+      data: [{ k: 'b', n: 2 }],
+      count: 1,
+    })
   })
 
   it('by GET, read-only', async () => {
     expect((await rpc('add', { a: 5 }, { get: true })).data).toBe(15)
     expect((await rpc('total', { items: [4, 5] }, { get: true })).data).toBe(9)
-    expect(await rpc('make_note', { note_id: 7, body: 'x' }, { get: true })).toMatchObject({ status: 405, error: { code: '25006' } })
+    expect(await rpc('make_note', { note_id: 7, body: 'x' }, { get: true })).toMatchObject({
+      status: 405,
+      error: { code: '25006' },
+    })
     expect((await rpc('make_note', { note_id: 7, body: 'x' })).data).toMatchObject({ id: 7 })
   })
 
@@ -135,24 +149,54 @@ describe('calls', () => {
   })
 
   it('may set the whole error, headers and status', async () => {
-    expect(await rpc('custom')).toMatchObject({ status: 418, error: { code: 'X1', message: 'm', details: 'd', hint: 'h' } })
-    const response = await fetch(`${project.origin}/rest/v1/rpc/headers`, { method: 'POST', headers: { apikey: project.anonKey } })
-    expect([response.status, response.headers.get('x-made'), await response.json()]).toEqual([202, 'here', 'done'])
+    expect(await rpc('custom')).toMatchObject({
+      status: 418,
+      error: { code: 'X1', message: 'm', details: 'd', hint: 'h' },
+    })
+    const response = await fetch(`${project.origin}/rest/v1/rpc/headers`, {
+      method: 'POST',
+      headers: { apikey: project.anonKey },
+    })
+    expect([response.status, response.headers.get('x-made'), await response.json()]).toEqual([
+      202,
+      'here',
+      'done',
+    ])
   })
 })
 
 describe('roles', () => {
   it('anon, user, service and custom roles with their claims and timeouts', async () => {
-    expect((await rpc('who')).data).toMatchObject({ role: 'anon', uid: null, claim: 'anon', timeout: '3s', method: 'POST', path: '/rest/v1/rpc/who' })
+    expect((await rpc('who')).data).toMatchObject({
+      role: 'anon',
+      uid: null,
+      claim: 'anon',
+      timeout: '3s',
+      method: 'POST',
+      path: '/rest/v1/rpc/who',
+    })
     const { client, id } = await project.user('who@example.com')
-    expect((await client.rpc('who')).data).toMatchObject({ role: 'authenticated', uid: id, email: 'who@example.com', timeout: '8s' })
-    expect((await project.client(project.serviceRoleKey).rpc('who')).data).toMatchObject({ role: 'service_role' })
+    expect((await client.rpc('who')).data).toMatchObject({
+      role: 'authenticated',
+      uid: id,
+      email: 'who@example.com',
+      timeout: '8s',
+    })
+    expect((await project.client(project.serviceRoleKey).rpc('who')).data).toMatchObject({
+      role: 'service_role',
+    })
     const token = await project.mintRoleToken({ role: 'rest_test_agent' })
-    expect((await project.client(token).rpc('role_and_timeout')).data).toEqual({ role: 'rest_test_agent', timeout: '1234ms' })
+    expect((await project.client(token).rpc('role_and_timeout')).data).toEqual({
+      role: 'rest_test_agent',
+      timeout: '1234ms',
+    })
   })
 
   it('headers reach SQL', async () => {
-    const response = await fetch(`${project.origin}/rest/v1/rpc/who`, { method: 'POST', headers: { apikey: project.anonKey, 'x-mine': 'yes' } })
+    const response = await fetch(`${project.origin}/rest/v1/rpc/who`, {
+      method: 'POST',
+      headers: { apikey: project.anonKey, 'x-mine': 'yes' },
+    })
     expect(await response.json()).toMatchObject({ header: 'yes' })
   })
 
