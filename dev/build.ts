@@ -141,13 +141,12 @@ async function stampOf(root: string, wanted: readonly Entry[], sources: readonly
     ...files.flat().filter((path) => !path.endsWith('.test.ts')),
     'package.json',
     'package-lock.json',
-  ].toSorted()
+  ].toSorted((a, b) => (a < b ? -1 : 1))
   const contents = await Promise.all(
     [...inputs.map((path) => join(root, path)), import.meta.filename].map((path) => readFile(path)),
   )
-  contents.forEach((content, index) =>
-    hash.update(`\0${inputs[index] ?? ''}\0${content.length}\0`).update(content),
-  )
+  for (const [index, content] of contents.entries())
+    hash.update(`\0${inputs[index] ?? ''}\0${content.length}\0`).update(content)
   return hash.digest('hex')
 }
 

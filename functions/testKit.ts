@@ -6,7 +6,7 @@ import type { Target } from '../shared/config/settings.ts'
 import { AppError } from '../shared/core/errors.ts'
 import type { Plan } from '../shared/core/plan.ts'
 import type { App } from '../shared/http/env.ts'
-import { serve, type Running } from '../shared/http/serve.ts'
+import { type Running, serve } from '../shared/http/serve.ts'
 import type { Artifacts, Attachments, Blobs } from '../shared/ports/blobs.ts'
 import type { Caller, Identity } from '../shared/ports/identity.ts'
 import type { Log, LogFields } from '../shared/ports/log.ts'
@@ -27,7 +27,9 @@ export function testConfig<T extends Target>(target: T, changes: Record<string, 
     SUPABASE_ROLE_TOKEN: 'role',
     UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9',
     UPSTASH_REDIS_REST_TOKEN: 'redis',
-    TRUSTED_ISSUERS: JSON.stringify([{ issuer: 'https://p.example.com/auth/v1', user_id: 'sub', project_url: 'https://p.example.com' }]),
+    TRUSTED_ISSUERS: JSON.stringify([
+      { issuer: 'https://p.example.com/auth/v1', user_id: 'sub', project_url: 'https://p.example.com' },
+    ]),
     ALLOWED_ORIGINS: ORIGIN,
     QSTASH_URL: 'http://127.0.0.1:9',
     QSTASH_TOKEN: 'q',
@@ -40,12 +42,19 @@ export function testConfig<T extends Target>(target: T, changes: Record<string, 
 export function testIdentity({ expiresInSeconds = 3600 } = {}): Identity {
   return {
     async verify(accessToken): Promise<Caller> {
-      if (accessToken === 'keys-away') throw new AppError('unavailable', 'The keys cannot be had', { retryAfterSeconds: 3 })
+      if (accessToken === 'keys-away')
+        throw new AppError('unavailable', 'The keys cannot be had', { retryAfterSeconds: 3 })
       const sub = accessToken === 'alice' ? ALICE : accessToken === 'bob' ? BOB : undefined
       if (sub === undefined) throw new AppError('unauthorized', 'Unauthorized')
       return {
-        issuer: 'https://p.example.com/auth/v1', sub, tenant_id: null, user_id_from: 'sub', accessToken,
-        expiresAt: Date.now() / 1000 + expiresInSeconds, projectUrl: 'https://p.example.com', projectKey: 'key',
+        issuer: 'https://p.example.com/auth/v1',
+        sub,
+        tenant_id: null,
+        user_id_from: 'sub',
+        accessToken,
+        expiresAt: Date.now() / 1000 + expiresInSeconds,
+        projectUrl: 'https://p.example.com',
+        projectKey: 'key',
       }
     },
   }
@@ -55,9 +64,13 @@ export function testIdentity({ expiresInSeconds = 3600 } = {}): Identity {
 export function testLog(): Log & { lines: (LogFields & { level: string; text: string })[] } {
   const lines: (LogFields & { level: string; text: string })[] = []
   const at = (bound: LogFields): Log => {
-    const write = (level: string) => (fields: LogFields, text: string) => void lines.push({ ...bound, ...fields, level, text })
+    const write = (level: string) => (fields: LogFields, text: string) =>
+      void lines.push({ ...bound, ...fields, level, text })
     return {
-      debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'),
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
       child: (fields) => at({ ...bound, ...fields }),
     }
   }
@@ -81,7 +94,8 @@ export function testPorts({ identity = testIdentity(), objects = {} as Record<st
     async read(caller, { bucket, path }, { maxBytes }) {
       reads.push({ caller, bucket, path })
       const text = objects[`${bucket}/${path}`]
-      if (text === undefined || text.length > maxBytes) throw new AppError('invalid_attachment', `Invalid attachment: ${path}`)
+      if (text === undefined || text.length > maxBytes)
+        throw new AppError('invalid_attachment', `Invalid attachment: ${path}`)
       return new TextEncoder().encode(text)
     },
   }
@@ -97,12 +111,26 @@ export function testPorts({ identity = testIdentity(), objects = {} as Record<st
   const artifacts: Artifacts = {
     publish: () => Promise.reject(new Error('not here')),
     async sign({ storage_bucket, storage_key }) {
-      return { storage_bucket, storage_key, signed_url: `https://s/new/${storage_key}`, signed_url_expires_at: '2099-06-01T00:00:00Z' }
+      return {
+        storage_bucket,
+        storage_key,
+        signed_url: `https://s/new/${storage_key}`,
+        signed_url_expires_at: '2099-06-01T00:00:00Z',
+      }
     },
   }
   return {
-    store, published, reads, stored: blobs, identity, log: testLog(), cache: createMemoryCache(),
-    scheduler: async () => scheduler, blobs: async () => blobStore, attachments: async () => attachments, artifacts: async () => artifacts,
+    store,
+    published,
+    reads,
+    stored: blobs,
+    identity,
+    log: testLog(),
+    cache: createMemoryCache(),
+    scheduler: async () => scheduler,
+    blobs: async () => blobStore,
+    attachments: async () => attachments,
+    artifacts: async () => artifacts,
     failScheduler(error: Error) {
       schedulerFault = error
     },
@@ -111,28 +139,63 @@ export function testPorts({ identity = testIdentity(), objects = {} as Record<st
 
 export function twoPhases(): Plan {
   const phases = [1, 2].map((phase_number) => ({
-    phase_number, name: `Phase ${phase_number}`, description: '', required_capabilities: [], estimated_credits: 1, dependencies: [], expected_outputs: [],
+    phase_number,
+    name: `Phase ${phase_number}`,
+    description: '',
+    required_capabilities: [],
+    estimated_credits: 1,
+    dependencies: [],
+    expected_outputs: [],
   }))
-  return { goal: 'g', phases, total_estimated_credits: 2, total_estimated_duration_minutes: 1, required_capabilities: [], risks: [] }
+  return {
+    goal: 'g',
+    phases,
+    total_estimated_credits: 2,
+    total_estimated_duration_minutes: 1,
+    required_capabilities: [],
+    risks: [],
+  }
 }
 
 /** Calls an app as a user would. */
 export function caller(app: App, token: string | null = 'alice') {
-  const headers = { 'content-type': 'application/json', ...(token === null ? {} : { authorization: `Bearer ${token}` }) }
+  const headers = {
+    'content-type': 'application/json',
+    ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+  }
   return {
     async post(path: string, body: unknown, more: Record<string, string> = {}) {
       const text = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
-      const answer = await app.request(path, { method: 'POST', headers: { ...headers, ...more }, body: text as BodyInit })
-      return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Record<string, unknown> }
+      const answer = await app.request(path, {
+        method: 'POST',
+        headers: { ...headers, ...more },
+        body: text as BodyInit,
+      })
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        body: (await answer.json()) as Record<string, unknown>,
+      }
     },
     async get(path: string, more: Record<string, string> = {}) {
       const answer = await app.request(path, { headers: { ...headers, ...more } })
-      return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Record<string, unknown> }
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        body: (await answer.json()) as Record<string, unknown>,
+      }
     },
   }
 }
 
 /** Serves an app on a free loopback port. */
 export function listen(app: App, onDrain: () => void = () => {}): Promise<Running> {
-  return serve(app, { port: 0, host: '127.0.0.1', shutdownSeconds: 2, log: undefined, onDrain, onClosed: async () => {} })
+  return serve(app, {
+    port: 0,
+    host: '127.0.0.1',
+    shutdownSeconds: 2,
+    log: undefined,
+    onDrain,
+    onClosed: async () => {},
+  })
 }

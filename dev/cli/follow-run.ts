@@ -78,9 +78,7 @@ function mayChangePlan({ event, data }: RunEvent): boolean {
   if (event === 'status') return data.status === 'executing'
   const step = data.step as Json | undefined
   return (
-    event === 'step' &&
-    step?.status === 'completed' &&
-    ['plan', 'replan'].includes(String(step.tool_name))
+    event === 'step' && step?.status === 'completed' && ['plan', 'replan'].includes(String(step.tool_name))
   )
 }
 

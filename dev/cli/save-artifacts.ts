@@ -12,10 +12,7 @@ export async function saveArtifacts(
   const saved: string[] = []
   for (const artifact of artifacts) {
     const url = artifact.download_url ?? artifact.signed_url ?? artifact.public_url
-    const name = freeName(
-      safeName(String(artifact.filename ?? artifact.file_name ?? 'artifact')),
-      saved,
-    )
+    const name = freeName(safeName(String(artifact.filename ?? artifact.file_name ?? 'artifact')), saved)
     try {
       const answer = await fetch(String(url), { signal: AbortSignal.timeout(60_000) })
       if (!answer.ok) throw new Error(`status ${answer.status}`)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const FAST_STOP_SECONDS = 10
@@ -30,20 +30,19 @@ export function isRunning(pid: number): boolean {
  * the database under a running stack would be worse than an error.
  */
 export async function takeOwnership(file: string): Promise<void> {
-  const text = await readFile(file, 'utf8').catch(() => '')
-  const [pid = '', started = ''] = text.trim().split(' ')
-  const other = Number(pid)
-  if (
-    Number.isInteger(other) &&
-    other > 0 &&
-    other !== process.pid &&
-    processOf(other)?.startedAt === started
-  ) {
-    throw new Error(
-      `The database in ${file.replace(/\/owner$/, '')} is in use by process ${other}: stop that one first.`,
-    )
+  const other = await livingOwner(file)
+  if (other !== null && other !== process.pid) {
+    throw new Error(`The database in ${dirname(file)} is in use by process ${other}: stop that one first.`)
   }
   await writeFile(file, `${process.pid} ${processOf(process.pid)?.startedAt ?? ''}\n`)
+}
+
+/** Id of the living process that took ownership with this file, or null. */
+export async function livingOwner(file: string): Promise<number | null> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const [pid = '', started = ''] = text.trim().split(' ')
+  const owner = Number(pid)
+  return Number.isInteger(owner) && owner > 0 && processOf(owner)?.startedAt === started ? owner : null
 }
 
 /** Stops a server that a killed parent left running on `data`, and clears the lock file of one that crashed. */

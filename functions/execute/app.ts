@@ -1,9 +1,9 @@
-import type { ExecuteConfig } from '../../shared/config/readConfig.ts'
-import { schedulerOptions } from '../../shared/config/schedulerOptions.ts'
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
+import type { ExecuteConfig } from '../../shared/config/readConfig.ts'
+import { schedulerOptions } from '../../shared/config/schedulerOptions.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
 import { executeApp } from './routes.ts'
@@ -26,7 +26,9 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
       const { createScheduler } = await import('../../shared/adapters/qstash/scheduler.ts')
       return createScheduler(schedulerOptions(config))
     }),
-    blobs: lazy(async () => (await import('../../shared/adapters/supabase/storage.ts')).createBlobs(supabase)),
+    blobs: lazy(async () =>
+      (await import('../../shared/adapters/supabase/storage.ts')).createBlobs(supabase),
+    ),
     attachments: lazy(async () => {
       const { createAttachments } = await import('../../shared/adapters/supabase/storage.ts')
       return createAttachments({ timeoutMs: supabase.timeoutMs })

@@ -11,7 +11,12 @@ function setup(options: Parameters<typeof testPorts>[0] = {}, env: Record<string
   return { app, ports, alice: caller(app), bob: caller(app, 'bob') }
 }
 
-function expectError(answer: { status: number; body: Record<string, unknown> }, status: number, code: string, text?: string) {
+function expectError(
+  answer: { status: number; body: Record<string, unknown> },
+  status: number,
+  code: string,
+  text?: string,
+) {
   expect(answer).toMatchObject({ status, body: { success: false, code } })
   const { error, detail, message, request_id } = answer.body
   expect([detail, message]).toEqual([error, error])
@@ -22,7 +27,12 @@ function expectError(answer: { status: number; body: Record<string, unknown> }, 
 describe('create', () => {
   it('answers 201 in the shape of generation A on every URL', async () => {
     const { alice, ports } = setup()
-    for (const path of ['/', '/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2']) {
+    for (const path of [
+      '/',
+      '/agent/execute',
+      '/functions/v1/agent-execute',
+      '/functions/v1/agent-execute-phase2',
+    ]) {
       const { status, body } = await alice.post(path, { action: 'create', prompt: 'Hello' })
       expect(status).toBe(201)
       const { run_id } = body
@@ -54,25 +64,39 @@ describe('create', () => {
     const kept = ports.store.runs.get(String(body.run_id))
     expect(kept?.run).toMatchObject({
       mode: 'custom',
-      metadata: { mode_requested: 'agentic', task_type: 'research', privacyTier: 'high', connectors: ['gmail'], templateId: 7, thinkingLevel: 'deep' },
+      metadata: {
+        mode_requested: 'agentic',
+        task_type: 'research',
+        privacyTier: 'high',
+        connectors: ['gmail'],
+        templateId: 7,
+        thinkingLevel: 'deep',
+      },
     })
     expect(kept?.input.memory_context).toBe('{"likes":"tea"}')
   })
 
   it('keeps a run at created with auto_start false', async () => {
     const { alice, ports } = setup()
-    expect(await alice.post('/', { prompt: 'x', auto_start: false })).toMatchObject({ status: 201, body: { status: 'created' } })
+    expect(await alice.post('/', { prompt: 'x', auto_start: false })).toMatchObject({
+      status: 201,
+      body: { status: 'created' },
+    })
     expect(ports.published).toEqual([])
   })
 
-  it.each([{ prompt: '' }, { prompt: ' \n' }, { action: 'create' }, { prompt: null }, { prompt: 5 }, { action: 'create', prompt: ['x'] }])(
-    'refuses %j',
-    async (body) => {
-      const { alice, ports } = setup()
-      expectError(await alice.post('/', body), 400, 'prompt_required', 'Prompt is required')
-      expect(ports.store.runs.size).toBe(0)
-    },
-  )
+  it.each([
+    { prompt: '' },
+    { prompt: ' \n' },
+    { action: 'create' },
+    { prompt: null },
+    { prompt: 5 },
+    { action: 'create', prompt: ['x'] },
+  ])('refuses %j', async (body) => {
+    const { alice, ports } = setup()
+    expectError(await alice.post('/', body), 400, 'prompt_required', 'Prompt is required')
+    expect(ports.store.runs.size).toBe(0)
+  })
 
   it('refuses what is too long with the documented errors', async () => {
     const { alice, ports } = setup()
@@ -127,19 +151,33 @@ describe('idempotency', () => {
 
 describe('attachments', () => {
   it('copies objects under inputs/ with harmless, unique names', async () => {
-    const { alice, ports } = setup({ objects: { 'b/u/data.csv': 'one', 'b/v/data.csv': 'two', 'b/u/..\\.hidden': 'three' } })
+    const { alice, ports } = setup({
+      objects: { 'b/u/data.csv': 'one', 'b/v/data.csv': 'two', 'b/u/..\\.hidden': 'three' },
+    })
     const { body } = await alice.post('/', {
       prompt: 'x',
-      attachments: [{ bucket: 'b', path: 'u/data.csv' }, { bucket: 'b', path: 'v/data.csv' }, { bucket: 'b', path: 'u/..\\.hidden' }],
+      attachments: [
+        { bucket: 'b', path: 'u/data.csv' },
+        { bucket: 'b', path: 'v/data.csv' },
+        { bucket: 'b', path: 'u/..\\.hidden' },
+      ],
     })
     const kept = ports.store.runs.get(String(body.run_id))
-    expect(kept?.input.files.map(({ path, size }) => [path, size])).toEqual([['inputs/data.csv', 3], ['inputs/data (2).csv', 3], ['inputs/hidden', 5]])
+    expect(kept?.input.files.map(({ path, size }) => [path, size])).toEqual([
+      ['inputs/data.csv', 3],
+      ['inputs/data (2).csv', 3],
+      ['inputs/hidden', 5],
+    ])
     for (const file of kept?.input.files ?? []) expect(ports.stored.has(`${ALICE} ${file.sha256}`)).toBe(true)
   })
 
   it("refuses somebody else's object and writes nothing", async () => {
     const { alice, ports } = setup()
-    expectError(await alice.post('/', { prompt: 'x', attachments: [{ bucket: 'agent-inputs', path: 'bob/a' }] }), 400, 'invalid_attachment')
+    expectError(
+      await alice.post('/', { prompt: 'x', attachments: [{ bucket: 'agent-inputs', path: 'bob/a' }] }),
+      400,
+      'invalid_attachment',
+    )
     expect(ports.store.runs.size).toBe(0)
   })
 
@@ -148,7 +186,11 @@ describe('attachments', () => {
     const { status, body } = await alice.post('/', {
       prompt: 'x',
       attachments: [
-        { name: 'Doc.pdf', url: 'https://p.example.com/storage/v1/object/sign/files/my%20doc.pdf?token=t', type: 'application/pdf' },
+        {
+          name: 'Doc.pdf',
+          url: 'https://p.example.com/storage/v1/object/sign/files/my%20doc.pdf?token=t',
+          type: 'application/pdf',
+        },
         { name: 'x', url: 'https://evil.example.com/storage/v1/object/public/files/x', type: 't' },
         { name: 'x', url: 'https://p.example.com@evil.example.com/storage/v1/object/public/files/x' },
         { name: 'gone', url: 'https://p.example.com/storage/v1/object/public/files/gone' },
@@ -162,12 +204,21 @@ describe('attachments', () => {
     expect(kept?.input.files.map((file) => file.path)).toEqual(['inputs/Doc.pdf'])
     expect(kept?.input.warnings).toHaveLength(6)
     expect(kept?.logs.filter((log) => log.log_type === 'warning')).toHaveLength(6)
-    expect(ports.reads.map(({ bucket, path }) => `${bucket}/${path}`)).toEqual(['files/my doc.pdf', 'files/gone'])
+    expect(ports.reads.map(({ bucket, path }) => `${bucket}/${path}`)).toEqual([
+      'files/my doc.pdf',
+      'files/gone',
+    ])
   })
 
   it('keeps the limits', async () => {
-    const { alice } = setup({ objects: { 'b/1': '12345', 'b/2': '67890' } }, { MAX_ATTACHMENTS: '1', MAX_ATTACHMENT_BYTES: '5', MAX_ATTACHMENTS_BYTES: '8' })
-    const two = [{ bucket: 'b', path: '1' }, { bucket: 'b', path: '2' }]
+    const { alice } = setup(
+      { objects: { 'b/1': '12345', 'b/2': '67890' } },
+      { MAX_ATTACHMENTS: '1', MAX_ATTACHMENT_BYTES: '5', MAX_ATTACHMENTS_BYTES: '8' },
+    )
+    const two = [
+      { bucket: 'b', path: '1' },
+      { bucket: 'b', path: '2' },
+    ]
     expectError(await alice.post('/', { prompt: 'x', attachments: two }), 400, 'invalid_attachment')
     const total = setup({ objects: { 'b/1': '12345', 'b/2': '67890' } }, { MAX_ATTACHMENTS_BYTES: '8' })
     expectError(await total.alice.post('/', { prompt: 'x', attachments: two }), 400, 'invalid_attachment')
@@ -182,50 +233,85 @@ describe('verbs', () => {
 
   it('starts, and answers 200 with the current status to create-then-start callers', async () => {
     const { alice, ports, run_id } = await made()
-    expect(await alice.post('/', { action: 'start', run_id })).toMatchObject({ status: 200, body: { success: true, run_id, status: 'queued' } })
+    expect(await alice.post('/', { action: 'start', run_id })).toMatchObject({
+      status: 200,
+      body: { success: true, run_id, status: 'queued' },
+    })
     ports.store.addStatus(run_id, 'executing')
-    expect(await alice.post('/', { action: 'start', run_id })).toMatchObject({ status: 200, body: { status: 'executing' } })
+    expect(await alice.post('/', { action: 'start', run_id })).toMatchObject({
+      status: 200,
+      body: { status: 'executing' },
+    })
     ports.store.end(run_id, 'completed', {})
-    expectError(await alice.post('/', { action: 'start', run_id }), 400, 'invalid_state', 'Cannot start run in status: completed')
+    expectError(
+      await alice.post('/', { action: 'start', run_id }),
+      400,
+      'invalid_state',
+      'Cannot start run in status: completed',
+    )
   })
 
   it('stops at once, tells streams and steps, and only once', async () => {
     const { alice, ports, run_id } = await made()
-    expect(await alice.post('/agent/cancel', { run_id })).toMatchObject({ status: 200, body: { success: true, run_id, status: 'cancelled' } })
+    expect(await alice.post('/agent/cancel', { run_id })).toMatchObject({
+      status: 200,
+      body: { success: true, run_id, status: 'cancelled' },
+    })
     expect(await ports.cache.hasFlag(`cancel:${run_id}`)).toBe(true)
-    expectError(await alice.post('/', { action: 'stop', run_id }), 400, 'invalid_state', 'Cannot cancel run in status: cancelled')
+    expectError(
+      await alice.post('/', { action: 'stop', run_id }),
+      400,
+      'invalid_state',
+      'Cannot cancel run in status: cancelled',
+    )
   })
 
   it('retries what did not complete as a new run', async () => {
     const { alice, ports, run_id } = await made()
     await alice.post('/', { action: 'stop', run_id })
     const retried = await alice.post('/', { action: 'retry', run_id })
-    expect(retried).toMatchObject({ status: 201, body: { success: true, status: 'queued', task: { prompt: 'x' } } })
+    expect(retried).toMatchObject({
+      status: 201,
+      body: { success: true, status: 'queued', task: { prompt: 'x' } },
+    })
     expect(retried.body.run_id).not.toBe(run_id)
-    expect(ports.store.runs.get(String(retried.body.run_id))?.run.metadata).toMatchObject({ retry_of: run_id })
+    expect(ports.store.runs.get(String(retried.body.run_id))?.run.metadata).toMatchObject({
+      retry_of: run_id,
+    })
   })
 
   it('pauses and resumes; resume answers executing and keeps the input', async () => {
     const { alice, ports, run_id } = await made()
-    expectError(await alice.post('/', { action: 'resume', run_id }), 400, 'invalid_state', 'Cannot resume run in status: created')
+    expectError(
+      await alice.post('/', { action: 'resume', run_id }),
+      400,
+      'invalid_state',
+      'Cannot resume run in status: created',
+    )
     await alice.post('/', { action: 'start', run_id })
-    expect(await alice.post('/', { action: 'pause', run_id })).toMatchObject({ status: 200, body: { status: 'paused' } })
+    expect(await alice.post('/', { action: 'pause', run_id })).toMatchObject({
+      status: 200,
+      body: { status: 'paused' },
+    })
     const resumed = await alice.post('/', { action: 'resume', run_id, user_input: 'go' })
     expect(resumed).toMatchObject({ status: 200, body: { run_id, status: 'executing' } })
     expect(ports.store.runs.get(run_id)?.messages.at(-1)).toMatchObject({ role: 'user', content: 'go' })
   })
 
-  it.each(['start', 'stop', 'retry', 'resume', 'pause'])('%s: a foreign run is not found, like one that is not there', async (action) => {
-    const { bob, ports, run_id } = await made()
-    const before = JSON.stringify([...ports.store.runs])
-    const foreign = await bob.post('/', { action, run_id })
-    const ghost = await bob.post('/', { action, run_id: GHOST })
-    expectError(foreign, 404, 'run_not_found', 'Run not found')
-    expect({ ...ghost.body, request_id: 0 }).toEqual({ ...foreign.body, request_id: 0 })
-    expectError(await bob.post('/', { action, run_id: 'x' }), 404, 'run_not_found')
-    expectError(await bob.post('/', { action }), 400, 'run_id_required', 'run_id is required')
-    expect(JSON.stringify([...ports.store.runs])).toBe(before)
-  })
+  it.each(['start', 'stop', 'retry', 'resume', 'pause'])(
+    '%s: a foreign run is not found, like one that is not there',
+    async (action) => {
+      const { bob, ports, run_id } = await made()
+      const before = JSON.stringify([...ports.store.runs])
+      const foreign = await bob.post('/', { action, run_id })
+      const ghost = await bob.post('/', { action, run_id: GHOST })
+      expectError(foreign, 404, 'run_not_found', 'Run not found')
+      expect({ ...ghost.body, request_id: 0 }).toEqual({ ...foreign.body, request_id: 0 })
+      expectError(await bob.post('/', { action, run_id: 'x' }), 404, 'run_not_found')
+      expectError(await bob.post('/', { action }), 400, 'run_id_required', 'run_id is required')
+      expect(JSON.stringify([...ports.store.runs])).toBe(before)
+    },
+  )
 
   it.each([
     [{ action: 'fork', run_id: GHOST }, 'Unknown action: fork'],
@@ -281,7 +367,10 @@ describe('hostile bodies', () => {
 
   it('drops prototype keys', async () => {
     const { alice, ports } = setup()
-    const { status, body } = await alice.post('/', '{"prompt":"x","__proto__":{"mode":"code"},"params":{"__proto__":{"polluted":1},"constructor":{"a":1}}}')
+    const { status, body } = await alice.post(
+      '/',
+      '{"prompt":"x","__proto__":{"mode":"code"},"params":{"__proto__":{"polluted":1},"constructor":{"a":1}}}',
+    )
     expect(status).toBe(201)
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
     const { run } = ports.store.runs.get(String(body.run_id)) ?? {}
@@ -291,10 +380,21 @@ describe('hostile bodies', () => {
 
   it('refuses other content types with 415 and takes a charset', async () => {
     const { alice } = setup()
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp']) {
-      expectError(await alice.post('/', { prompt: 'x' }, { 'content-type': type }), 415, 'unsupported_media_type')
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'application/jsonp',
+    ]) {
+      expectError(
+        await alice.post('/', { prompt: 'x' }, { 'content-type': type }),
+        415,
+        'unsupported_media_type',
+      )
     }
-    expect((await alice.post('/', { prompt: 'x' }, { 'content-type': 'Application/JSON; charset=UTF-8' })).status).toBe(201)
+    expect(
+      (await alice.post('/', { prompt: 'x' }, { 'content-type': 'Application/JSON; charset=UTF-8' })).status,
+    ).toBe(201)
   })
 })
 
@@ -344,7 +444,11 @@ describe('the door', () => {
 describe('browsers', () => {
   const preflight = (origin: string) => ({
     method: 'OPTIONS',
-    headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type,x-client-info' },
+    headers: {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type,x-client-info',
+    },
   })
 
   it('lets an allowed origin through, exactly', async () => {
@@ -353,21 +457,33 @@ describe('browsers', () => {
     expect(answer.status).toBe(204)
     const allowed = answer.headers.get('access-control-allow-headers')?.split(', ')
     expect(new Set(allowed)).toEqual(
-      new Set(['authorization', 'apikey', 'x-client-info', 'content-type', 'x-region', 'last-event-id', 'idempotency-key', 'traceparent']),
+      new Set([
+        'authorization',
+        'apikey',
+        'x-client-info',
+        'content-type',
+        'x-region',
+        'last-event-id',
+        'idempotency-key',
+        'traceparent',
+      ]),
     )
     expect(answer.headers.get('access-control-allow-origin')).toBe(ORIGIN)
     expect(answer.headers.get('access-control-allow-credentials')).toBe('true')
     expect(answer.headers.get('vary')).toBe('Origin')
   })
 
-  it.each(['https://evil.example.com', 'https://app.example.com.evil.com', 'null', 'http://app.example.com'])('tells %s nothing', async (origin) => {
-    const { app, alice } = setup()
-    const answer = await app.request('/agent/execute', preflight(origin))
-    expect([...answer.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
-    const { headers } = await alice.post('/agent/execute', { prompt: 'x' }, { origin })
-    expect(headers.get('access-control-allow-origin')).toBeNull()
-    expect(headers.get('vary')).toBe('Origin')
-  })
+  it.each(['https://evil.example.com', 'https://app.example.com.evil.com', 'null', 'http://app.example.com'])(
+    'tells %s nothing',
+    async (origin) => {
+      const { app, alice } = setup()
+      const answer = await app.request('/agent/execute', preflight(origin))
+      expect([...answer.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
+      const { headers } = await alice.post('/agent/execute', { prompt: 'x' }, { origin })
+      expect(headers.get('access-control-allow-origin')).toBeNull()
+      expect(headers.get('vary')).toBe('Origin')
+    },
+  )
 
   it('names the origin on answers and errors, and never *', async () => {
     const { alice } = setup({}, { ALLOWED_ORIGINS: '*' })
@@ -381,7 +497,11 @@ describe('browsers', () => {
 
   it('keeps a sane request id and replaces every other', async () => {
     const { alice } = setup()
-    expect((await alice.post('/', {}, { 'x-request-id': 'req-12345678' })).body.request_id).toBe('req-12345678')
-    expect((await alice.post('/', {}, { 'x-request-id': '<script>alert(1)</script>' })).body.request_id).toMatch(/^[0-9a-f-]{36}$/)
+    expect((await alice.post('/', {}, { 'x-request-id': 'req-12345678' })).body.request_id).toBe(
+      'req-12345678',
+    )
+    expect(
+      (await alice.post('/', {}, { 'x-request-id': '<script>alert(1)</script>' })).body.request_id,
+    ).toMatch(/^[0-9a-f-]{36}$/)
   })
 })

@@ -15,7 +15,8 @@ import { route, servicePaths } from '../../shared/http/route.ts'
 import type { Identity } from '../../shared/ports/identity.ts'
 import { runCommand } from './runCommand.ts'
 
-export type ExecutePorts = FrontPorts & Pick<AttachmentPorts, 'blobs' | 'attachments'> & { identity: Identity }
+export type ExecutePorts = FrontPorts &
+  Pick<AttachmentPorts, 'blobs' | 'attachments'> & { identity: Identity }
 
 const PATHS = ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2']
 
@@ -40,7 +41,13 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
         const body = await readJson(context, limits)
         const command = parseCommand(body)
         const idempotency = idempotencyOf(context.req.header('idempotency-key'), body)
-        const { status, answer } = await runCommand(config, ports, context.get('caller'), command, idempotency)
+        const { status, answer } = await runCommand(
+          config,
+          ports,
+          context.get('caller'),
+          command,
+          idempotency,
+        )
         return context.json(answer, status)
       },
     ],
@@ -62,7 +69,11 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
     GET: [
       auth,
       async (context) => {
-        const { runs, has_more } = await listRuns(ports, context.get('caller'), parseRunsQuery(context.req.query()))
+        const { runs, has_more } = await listRuns(
+          ports,
+          context.get('caller'),
+          parseRunsQuery(context.req.query()),
+        )
         const last = runs.at(-1)
         return context.json({
           success: true,

@@ -63,7 +63,13 @@ function created(run: RunRow, status: RunStatus, message: string): Answered {
   const { id: run_id, prompt, created_at } = run
   return {
     status: 201,
-    answer: { success: true, run_id, status, message, task: { id: run_id, run_id, prompt, status, created_at } },
+    answer: {
+      success: true,
+      run_id,
+      status,
+      message,
+      task: { id: run_id, run_id, prompt, status, created_at },
+    },
   }
 }
 

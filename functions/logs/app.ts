@@ -23,7 +23,9 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
     identity: createIdentity(config.issuers),
     store: createFrontStore(supabase),
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
-    artifacts: lazy(async () => (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase)),
+    artifacts: lazy(async () =>
+      (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
+    ),
     connections,
   })
   return {

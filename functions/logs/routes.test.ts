@@ -21,11 +21,33 @@ async function setup(env: Record<string, string> = {}, identity = testIdentity()
   open.push(running)
   const { run } = await ports.store.createRun({
     principal: { issuer: 'i', sub: ALICE, tenant_id: null, user_id_from: 'sub' },
-    prompt: 'p', mode: 'chat', project_id: null, connector_ids: [], metadata: {}, memory_context: null, tags: [], attachments: [], files: [],
-    auto_start: true, limits: { max_steps: 1, timeout_seconds: 1 }, opening_credits: 100, idempotency: null, warnings: [],
+    prompt: 'p',
+    mode: 'chat',
+    project_id: null,
+    connector_ids: [],
+    metadata: {},
+    memory_context: null,
+    tags: [],
+    attachments: [],
+    files: [],
+    auto_start: true,
+    limits: { max_steps: 1, timeout_seconds: 1 },
+    opening_credits: 100,
+    idempotency: null,
+    warnings: [],
   })
   const base = `http://127.0.0.1:${running.port}`
-  return { app, ports, store: ports.store, running, base, run, run_id: run.id, alice: caller(app), named: `${base}/agent/run/${run.id}/stream` }
+  return {
+    app,
+    ports,
+    store: ports.store,
+    running,
+    base,
+    run,
+    run_id: run.id,
+    alice: caller(app),
+    named: `${base}/agent/run/${run.id}/stream`,
+  }
 }
 type Env = Awaited<ReturnType<typeof setup>>
 
@@ -42,25 +64,44 @@ function tell({ store, run, run_id }: Env, end: 'completed' | 'failed' = 'comple
   store.changeStep(model, { status: 'completed' })
   const good = store.addStep(run_id, {})
   store.changeStep(good, { status: 'running' })
-  store.changeStep(good, { status: 'completed', tool_output: { stdout: 'out\n', stderr: 'err\n', exit_code: 0 }, duration_ms: 5 })
+  store.changeStep(good, {
+    status: 'completed',
+    tool_output: { stdout: 'out\n', stderr: 'err\n', exit_code: 0 },
+    duration_ms: 5,
+  })
   const bad = store.addStep(run_id, { tool_type: 'code', tool_name: 'code' })
   store.changeStep(bad, { status: 'running' })
   store.changeStep(bad, { status: 'failed', error_message: 'KeyError' })
-  store.addLog(run_id, 'phase_advance', 'Phase 2', { event: 'phase', data: { from_phase: 1, to_phase: 2, total_phases: 2 } })
+  store.addLog(run_id, 'phase_advance', 'Phase 2', {
+    event: 'phase',
+    data: { from_phase: 1, to_phase: 2, total_phases: 2 },
+  })
   store.addLog(run_id, 'warning', 'Something was left out', { event: 'warning' })
   store.addArtifact(run_id, {})
   store.addMessage(run_id, 'assistant', 'The answer is 42.', 'answer')
-  store.end(run_id, end, end === 'completed' ? { result: 'The answer is 42.' } : { error_message: 'No luck', error_code: 'STEP_LIMIT' })
+  store.end(
+    run_id,
+    end,
+    end === 'completed'
+      ? { result: 'The answer is 42.' }
+      : { error_message: 'No luck', error_code: 'STEP_LIMIT' },
+  )
 }
 
-const events = (frames: Frame[]) => frames.flatMap((frame) => (frame.event === undefined ? [] : [frame.event]))
+const events = (frames: Frame[]) =>
+  frames.flatMap((frame) => (frame.event === undefined ? [] : [frame.event]))
 const stored = (frames: Frame[]) => frames.filter((frame) => frame.id !== undefined)
 
 describe('polling', () => {
   it('pages without loss or repeat, by cursor and by the time of the last row', async () => {
     const { alice, store, run_id } = await setup()
     for (let n = 0; n < 10; n += 1) store.addLog(run_id, 'info', `line ${n}`, {})
-    const all = (await alice.get(`/agent/logs?run_id=${run_id}`)).body.logs as { seq: number; created_at: string; content: string; message: string }[]
+    const all = (await alice.get(`/agent/logs?run_id=${run_id}`)).body.logs as {
+      seq: number
+      created_at: string
+      content: string
+      message: string
+    }[]
     expect(all).toHaveLength(11)
     for (const log of all) expect(log.content).toBe(log.message)
     for (const cursor of ['next_cursor', 'created_at'] as const) {
@@ -81,12 +122,27 @@ describe('polling', () => {
 
   it('keeps the place when there is nothing new, and clamps nonsense', async () => {
     const { alice, run_id } = await setup()
-    expect((await alice.get(`/?run_id=${run_id}&since=1`)).body).toMatchObject({ logs: [], count: 0, has_more: false, next_cursor: '1' })
-    for (const limit of ['0', '-1', 'abc', '99999', '']) expect((await alice.get(`/?run_id=${run_id}&limit=${limit}`)).status).toBe(200)
+    expect((await alice.get(`/?run_id=${run_id}&since=1`)).body).toMatchObject({
+      logs: [],
+      count: 0,
+      has_more: false,
+      next_cursor: '1',
+    })
+    for (const limit of ['0', '-1', 'abc', '99999', ''])
+      expect((await alice.get(`/?run_id=${run_id}&limit=${limit}`)).status).toBe(200)
     expect((await alice.get(`/?run_id=${run_id}&since=undefined&mode=`)).status).toBe(200)
-    expect(await alice.get(`/?run_id=${run_id}&since=yesterday`)).toMatchObject({ status: 400, body: { code: 'invalid_request' } })
-    expect(await alice.get('/agent/logs')).toMatchObject({ status: 400, body: { error: 'run_id is required' } })
-    expect(await alice.get('/agent/logs?run_id=nope')).toMatchObject({ status: 404, body: { error: 'Run not found' } })
+    expect(await alice.get(`/?run_id=${run_id}&since=yesterday`)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request' },
+    })
+    expect(await alice.get('/agent/logs')).toMatchObject({
+      status: 400,
+      body: { error: 'run_id is required' },
+    })
+    expect(await alice.get('/agent/logs?run_id=nope')).toMatchObject({
+      status: 404,
+      body: { error: 'Run not found' },
+    })
   })
 })
 
@@ -96,20 +152,68 @@ describe('named stream', () => {
     tell(env)
     const reading = await read(env.named, AUTH)
     expect(await reading.end).toBe('clean')
-    expect(reading.headers).toMatchObject({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
+    expect(reading.headers).toMatchObject({
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    })
     const frames = reading.frames().filter((frame) => frame.event !== undefined)
     for (const frame of frames) expect(frame.data.type).toBe(frame.event)
     expect(events(frames)).toEqual([
-      'status', 'status', 'status', 'status', 'step', 'thinking', 'message', 'step', 'step', 'tool_call', 'terminal', 'terminal', 'step', 'tool_result',
-      'step', 'tool_call', 'step', 'tool_result', 'phase', 'progress', 'status', 'heartbeat', 'artifact', 'output', 'message', 'status', 'complete',
+      'status',
+      'status',
+      'status',
+      'status',
+      'step',
+      'thinking',
+      'message',
+      'step',
+      'step',
+      'tool_call',
+      'terminal',
+      'terminal',
+      'step',
+      'tool_result',
+      'step',
+      'tool_call',
+      'step',
+      'tool_result',
+      'phase',
+      'progress',
+      'status',
+      'heartbeat',
+      'artifact',
+      'output',
+      'message',
+      'status',
+      'complete',
     ])
     const of = (name: string) => frames.filter((frame) => frame.event === name).map((frame) => frame.data)
-    expect(of('complete')).toEqual([{ type: 'complete', status: 'completed', message: 'Run completed', result: 'The answer is 42.' }])
-    expect(of('terminal')).toMatchObject([{ content: 'out\n', stream: 'stdout' }, { content: 'err\n', stream: 'stderr' }])
-    expect(of('tool_result')).toMatchObject([{ success: true, error: null, duration_ms: 5 }, { success: false, error: 'KeyError' }])
-    expect(of('step').map((data) => (data.step as { status: string }).status)).toEqual(['running', 'completed', 'running', 'completed', 'running', 'failed'])
+    expect(of('complete')).toEqual([
+      { type: 'complete', status: 'completed', message: 'Run completed', result: 'The answer is 42.' },
+    ])
+    expect(of('terminal')).toMatchObject([
+      { content: 'out\n', stream: 'stdout' },
+      { content: 'err\n', stream: 'stderr' },
+    ])
+    expect(of('tool_result')).toMatchObject([
+      { success: true, error: null, duration_ms: 5 },
+      { success: false, error: 'KeyError' },
+    ])
+    expect(of('step').map((data) => (data.step as { status: string }).status)).toEqual([
+      'running',
+      'completed',
+      'running',
+      'completed',
+      'running',
+      'failed',
+    ])
     expect(of('step')[2]?.step).toMatchObject({ tool_output: null, duration_ms: null })
-    expect(of('output')[0]).toMatchObject({ file_name: 'chart.svg', mime_type: 'image/svg+xml', output: { type: 'image', url: 'https://s/old' } })
+    expect(of('output')[0]).toMatchObject({
+      file_name: 'chart.svg',
+      mime_type: 'image/svg+xml',
+      output: { type: 'image', url: 'https://s/old' },
+    })
     const shown = of('status').map((data) => Number(data.progress))
     expect(shown).toEqual([...shown].sort((a, b) => a - b))
     expect(shown.filter((progress) => progress === 100)).toHaveLength(1)
@@ -122,20 +226,29 @@ describe('named stream', () => {
     tell(env)
     const whole = stored((await finished(env.named)).frames())
     for (const [index, { id = '' }] of whole.entries()) {
-      const [url, headers] = index % 2 ? [env.named, { 'last-event-id': id }] : [`${env.named}?last_event_id=${id}`, {}]
+      const [url, headers] =
+        index % 2 ? [env.named, { 'last-event-id': id }] : [`${env.named}?last_event_id=${id}`, {}]
       const reading = await finished(url, headers)
       if (index === whole.length - 1) expect([reading.status, reading.text()]).toEqual([204, ''])
       else expect(stored(reading.frames())).toEqual(whole.slice(index + 1))
     }
   })
 
-  it.each(['failed', 'cancelled', 'timeout'] as const)('ends a %s run with error and without complete', async (status) => {
-    const env = await setup()
-    env.store.end(env.run_id, status, { error_message: 'No luck', error_code: 'STEP_LIMIT' })
-    const reading = await finished(env.named.replace(/run\/(.*)\/stream/, 'stream/$1'))
-    expect(events(reading.frames())).toEqual(['status', 'status', 'error'])
-    expect(reading.frames().at(-1)?.data).toEqual({ type: 'error', message: 'No luck', code: 'STEP_LIMIT', status })
-  })
+  it.each(['failed', 'cancelled', 'timeout'] as const)(
+    'ends a %s run with error and without complete',
+    async (status) => {
+      const env = await setup()
+      env.store.end(env.run_id, status, { error_message: 'No luck', error_code: 'STEP_LIMIT' })
+      const reading = await finished(env.named.replace(/run\/(.*)\/stream/, 'stream/$1'))
+      expect(events(reading.frames())).toEqual(['status', 'status', 'error'])
+      expect(reading.frames().at(-1)?.data).toEqual({
+        type: 'error',
+        message: 'No luck',
+        code: 'STEP_LIMIT',
+        status,
+      })
+    },
+  )
 
   it('gives every tool_call its tool_result when the run ends under it', async () => {
     const env = await setup()
@@ -154,11 +267,19 @@ describe('named stream', () => {
     await reading.until((frame) => frame.data.status === 'executing')
     expect(await ports.cache.hasFlag(`watch:${run_id}`)).toBe(true)
     const step = store.addStep(run_id, {})
-    const send = (...messages: object[]) => ports.cache.publish(`run:${run_id}`, messages.map((message) => JSON.stringify(message)))
+    const send = (...messages: object[]) =>
+      ports.cache.publish(
+        `run:${run_id}`,
+        messages.map((message) => JSON.stringify(message)),
+      )
     store.changeStep(step, { status: 'running' })
     await send({ t: 'rows', seq: 3 })
     await reading.until((frame) => frame.event === 'tool_call')
-    await send({ t: 'terminal', step_id: step.id, stream: 'stdout', content: 'one\n' }, { t: 'nonsense' }, { t: 'message_delta', message_id: 'm', content: 'Th' })
+    await send(
+      { t: 'terminal', step_id: step.id, stream: 'stdout', content: 'one\n' },
+      { t: 'nonsense' },
+      { t: 'message_delta', message_id: 'm', content: 'Th' },
+    )
     await reading.until((frame) => frame.event === 'message_delta')
     store.changeStep(step, { status: 'completed', tool_output: { stdout: 'one\ntwo\n', stderr: '' } })
     await send({ t: 'rows', seq: 4 }, { t: 'terminal', step_id: step.id, stream: 'stdout', content: 'late' })
@@ -168,10 +289,16 @@ describe('named stream', () => {
     await send({ t: 'rows', seq: 5 })
     expect(await reading.end).toBe('clean')
     const live = reading.frames().filter((frame) => frame.event === 'terminal' && frame.id === undefined)
-    const shown = reading.frames().flatMap((frame) => (frame.event === 'terminal' && frame.data.content !== 'late' ? [frame.data.content] : []))
+    const shown = reading
+      .frames()
+      .flatMap((frame) =>
+        frame.event === 'terminal' && frame.data.content !== 'late' ? [frame.data.content] : [],
+      )
     expect(live.length).toBeGreaterThan(0)
     expect(shown.join('')).toBe('one\ntwo\n')
-    expect(stored(reading.frames()).map((frame) => Math.floor(Number(frame.id)))).toEqual([1, 2, 3, 3, 4, 4, 4, 5, 5])
+    expect(stored(reading.frames()).map((frame) => Math.floor(Number(frame.id)))).toEqual([
+      1, 2, 3, 3, 4, 4, 4, 5, 5,
+    ])
   })
 
   it('tells the same rows with the cache down', async () => {
@@ -201,7 +328,9 @@ describe('named stream', () => {
   ])('ends itself before the platform does: %j is %s', async (query, how) => {
     const { named } = await setup({ STREAM_MAX_SECONDS: '1' })
     const reading = await read(named + query, AUTH)
-    expect(reading.frames().concat(await reading.until((frame) => frame.retry !== undefined))[0]?.retry).toBe('1000')
+    expect(reading.frames().concat(await reading.until((frame) => frame.retry !== undefined))[0]?.retry).toBe(
+      '1000',
+    )
     expect(await reading.end).toBe(how)
     expect(events(reading.frames())).not.toContain('error')
   })
@@ -230,7 +359,11 @@ describe('mode=stream', () => {
     const reading = await finished(url)
     const frames = reading.frames().filter((frame) => frame.data.type !== undefined)
     expect(events(frames)).toEqual([])
-    expect(frames.map((frame) => frame.data.type)).toEqual(['connected', ...Array(frames.length - 2).fill('log'), 'complete'])
+    expect(frames.map((frame) => frame.data.type)).toEqual([
+      'connected',
+      ...Array(frames.length - 2).fill('log'),
+      'complete',
+    ])
     expect(frames.at(-1)?.data).toEqual({ type: 'complete', status: 'failed' })
     const whole = stored(frames)
     for (const [index, { id = '' }] of whole.entries()) {
@@ -252,11 +385,17 @@ describe('who may read', () => {
   it('answers as the other functions do before a stream is a stream', async () => {
     const { base, named, run_id } = await setup()
     for (const url of [named, `${base}/agent/logs?mode=stream&run_id=${run_id}`]) {
-      for (const [headers, status] of [[{}, 401], [{ authorization: 'Bearer x' }, 401], [{ authorization: 'Bearer bob' }, 404]] as const) {
+      for (const [headers, status] of [
+        [{}, 401],
+        [{ authorization: 'Bearer x' }, 401],
+        [{ authorization: 'Bearer bob' }, 404],
+      ] as const) {
         const reading = await read(url, headers)
         await reading.end
         expect([reading.status, reading.headers['content-type']]).toEqual([status, 'application/json'])
-        expect(JSON.parse(reading.text())).toMatchObject({ code: status === 401 ? 'unauthorized' : 'run_not_found' })
+        expect(JSON.parse(reading.text())).toMatchObject({
+          code: status === 401 ? 'unauthorized' : 'run_not_found',
+        })
       }
     }
     const { status } = await fetch(named, { method: 'HEAD', headers: AUTH })
@@ -268,7 +407,8 @@ describe('who may read', () => {
     expect((await read(`${closed.named}?token=alice`)).status).toBe(401)
     const env = await setup({ ALLOW_TOKEN_IN_QUERY: 'true' })
     tell(env)
-    for (let n = 0; n < 2; n += 1) expect((await finished(`${env.named}?token=alice`, {}, false)).status).toBe(200)
+    for (let n = 0; n < 2; n += 1)
+      expect((await finished(`${env.named}?token=alice`, {}, false)).status).toBe(200)
     expect(env.ports.log.lines.filter((line) => line.level === 'warn')).toHaveLength(1)
     expect(JSON.stringify(env.ports.log.lines)).not.toContain('token=')
   })
@@ -277,14 +417,33 @@ describe('who may read', () => {
     const env = await setup()
     const other = await env.store.createRun({
       principal: { issuer: 'i', sub: ALICE, tenant_id: null, user_id_from: 'sub' },
-      prompt: 'p', mode: 'chat', project_id: null, connector_ids: [], metadata: {}, memory_context: null, tags: [], attachments: [], files: [],
-      auto_start: true, limits: { max_steps: 1, timeout_seconds: 1 }, opening_credits: 100, idempotency: null, warnings: [],
+      prompt: 'p',
+      mode: 'chat',
+      project_id: null,
+      connector_ids: [],
+      metadata: {},
+      memory_context: null,
+      tags: [],
+      attachments: [],
+      files: [],
+      auto_start: true,
+      limits: { max_steps: 1, timeout_seconds: 1 },
+      opening_credits: 100,
+      idempotency: null,
+      warnings: [],
     })
     const { status, body } = await env.alice.post('/agent/stream-ticket', { run_id: env.run_id })
-    expect([status, body]).toEqual([200, { success: true, ticket: expect.stringMatching(/^[\w-]{43}$/), expires_in: 60 }])
-    expect(await caller(env.app, 'bob').post('/agent/stream-ticket', { run_id: env.run_id })).toMatchObject({ status: 404 })
+    expect([status, body]).toEqual([
+      200,
+      { success: true, ticket: expect.stringMatching(/^[\w-]{43}$/), expires_in: 60 },
+    ])
+    expect(await caller(env.app, 'bob').post('/agent/stream-ticket', { run_id: env.run_id })).toMatchObject({
+      status: 404,
+    })
     expect(JSON.stringify([...env.store.tickets])).not.toContain(body.ticket)
-    expect((await read(`${env.base}/agent/run/${other.run.id}/stream?ticket=${body.ticket}`)).status).toBe(401)
+    expect((await read(`${env.base}/agent/run/${other.run.id}/stream?ticket=${body.ticket}`)).status).toBe(
+      401,
+    )
     expect((await read(`${env.named}?ticket=${'x'.repeat(43)}`)).status).toBe(401)
     tell(env)
     const first = await finished(`${env.named}?ticket=${body.ticket}`, {}, false)
@@ -295,18 +454,21 @@ describe('who may read', () => {
     }
   })
 
-  it.each([true, false])('ends the older connection of a ticket when a newer one comes (cache up: %s)', async (up) => {
-    const env = await setup()
-    const { ticket } = (await env.alice.post('/agent/stream-ticket', { run_id: env.run_id })).body
-    env.ports.cache.setAvailable(up)
-    const older = await read(`${env.named}?ticket=${ticket}`)
-    await older.until((frame) => frame.id === '1')
-    const newer = await read(`${env.named}?ticket=${ticket}`)
-    expect(await older.end).toBe('clean')
-    await newer.until((frame) => frame.id === '1')
-    tell(env)
-    expect(await newer.end).toBe('clean')
-  })
+  it.each([true, false])(
+    'ends the older connection of a ticket when a newer one comes (cache up: %s)',
+    async (up) => {
+      const env = await setup()
+      const { ticket } = (await env.alice.post('/agent/stream-ticket', { run_id: env.run_id })).body
+      env.ports.cache.setAvailable(up)
+      const older = await read(`${env.named}?ticket=${ticket}`)
+      await older.until((frame) => frame.id === '1')
+      const newer = await read(`${env.named}?ticket=${ticket}`)
+      expect(await older.end).toBe('clean')
+      await newer.until((frame) => frame.id === '1')
+      tell(env)
+      expect(await newer.end).toBe('clean')
+    },
+  )
 })
 
 describe('readers and servers that go away', () => {
@@ -328,8 +490,14 @@ describe('readers and servers that go away', () => {
     const socket = connect(env.running.port, '127.0.0.1')
     socket.on('error', () => {})
     socket.pause()
-    socket.write(`GET /agent/logs?mode=stream&run_id=${env.run_id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\n\r\n`)
-    await expect.poll(() => env.ports.log.lines.find((line) => line.text === 'stream ended')?.outcome, { timeout: 8000 }).toBe('slow')
+    socket.write(
+      `GET /agent/logs?mode=stream&run_id=${env.run_id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\n\r\n`,
+    )
+    await expect
+      .poll(() => env.ports.log.lines.find((line) => line.text === 'stream ended')?.outcome, {
+        timeout: 8000,
+      })
+      .toBe('slow')
     expect(env.store.calls.filter((name) => name === 'readEvents').length).toBeLessThan(5)
     socket.destroy()
   }, 15_000)

@@ -54,7 +54,9 @@ export function logsApp(config: LogsConfig, ports: LogsPorts): App {
     ],
   })
   route(app, STREAM_PATHS, {
-    GET: [(context) => stream(context, 'named', { ...context.req.query(), run_id: context.req.param('run_id') })],
+    GET: [
+      (context) => stream(context, 'named', { ...context.req.query(), run_id: context.req.param('run_id') }),
+    ],
   })
   route(app, ['/agent/stream-ticket'], {
     POST: [

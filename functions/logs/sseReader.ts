@@ -14,7 +14,11 @@ export function parseFrames(text: string): Frame[] {
     .split('\n\n')
     .slice(0, -1)
     .map((block) => {
-      const field = (name: string) => block.split('\n').find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2)
+      const field = (name: string) =>
+        block
+          .split('\n')
+          .find((line) => line.startsWith(`${name}: `))
+          ?.slice(name.length + 2)
       return {
         id: field('id'),
         event: field('event'),

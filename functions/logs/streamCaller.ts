@@ -1,6 +1,6 @@
 import { AppError } from '../../shared/core/errors.ts'
-import { hashOf } from '../../shared/engine/issueTicket.ts'
 import { principalOf } from '../../shared/engine/createRun.ts'
+import { hashOf } from '../../shared/engine/issueTicket.ts'
 import { bearerToken } from '../../shared/http/auth.ts'
 import type { AppContext } from '../../shared/http/env.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
@@ -40,11 +40,18 @@ export function createStreamCaller(
     if (ticket !== undefined) {
       if (!TICKET.test(ticket)) throw new AppError('unauthorized', 'Unauthorized')
       const sha256 = hashOf(ticket)
-      const { principal, connection, expires_at, delivered } = await store.useTicket({ ticket_sha256: sha256, run_id: runId })
+      const { principal, connection, expires_at, delivered } = await store.useTicket({
+        ticket_sha256: sha256,
+        run_id: runId,
+      })
       return { principal, expiresAt: Date.parse(expires_at), ticket: { sha256, connection, delivered } }
     }
     if (token === undefined || !allowTokenInQuery) throw new AppError('unauthorized', 'Unauthorized')
-    if (!warned) log.warn({}, 'a token came in the query: ALLOW_TOKEN_IN_QUERY should be off once every client uses tickets')
+    if (!warned)
+      log.warn(
+        {},
+        'a token came in the query: ALLOW_TOKEN_IN_QUERY should be off once every client uses tickets',
+      )
     warned = true
     return byToken(token)
   }

@@ -5,8 +5,8 @@ import { isFinal } from '../../shared/core/run.ts'
 import { announce } from '../../shared/engine/announce.ts'
 import { namedShape } from '../../shared/engine/namedShape.ts'
 import { plainShape } from '../../shared/engine/plainShape.ts'
-import { signEvents } from '../../shared/engine/signStale.ts'
 import { positionSince } from '../../shared/engine/positionSince.ts'
+import { signEvents } from '../../shared/engine/signStale.ts'
 import { type StopReason, streamRun } from '../../shared/engine/streamRun.ts'
 import { type TailItem, tailLog } from '../../shared/engine/tailLog.ts'
 import type { AppContext } from '../../shared/http/env.ts'
@@ -39,7 +39,14 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts): StreamHandl
 
     const connection = ports.connections.open()
     const { signal } = connection
-    const options = { store: ports.store, cache: ports.cache, principal, runId, afterSeq: position.seq, signal }
+    const options = {
+      store: ports.store,
+      cache: ports.cache,
+      principal,
+      runId,
+      afterSeq: position.seq,
+      signal,
+    }
     const tail = ticket === null ? tailLog(options) : untilReplaced(tailLog(options), ticket, connection)
     try {
       const first = await tail.next()
@@ -61,7 +68,8 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts): StreamHandl
           idleEndMs: query.idle === 'end' ? config.idleEndSeconds * 1000 : null,
           prepare: (events) => signEvents(ports, events),
           onDelivered: async () => {
-            if (ticket !== null) await ports.store.closeTicket({ ticket_sha256: ticket.sha256, run_id: runId }).catch(() => {})
+            if (ticket !== null)
+              await ports.store.closeTicket({ ticket_sha256: ticket.sha256, run_id: runId }).catch(() => {})
           },
         }),
         heartbeat: { seconds: config.streamHeartbeatSeconds, text: () => shape.heartbeat() },
@@ -124,7 +132,8 @@ async function* untilReplaced(
     const replaced =
       item.kind === 'live' &&
       item.messages.some(
-        (message) => message.t === 'ticket' && message.ticket === idOf(ticket) && message.connection > ticket.connection,
+        (message) =>
+          message.t === 'ticket' && message.ticket === idOf(ticket) && message.connection > ticket.connection,
       )
     if (replaced) {
       connection.abort('replaced' satisfies StopReason)
@@ -143,8 +152,13 @@ async function* prepended(
   yield* rest
 }
 
-function stopTimers(connection: AbortController, { expiresAt }: StreamCaller, { streamMaxSeconds }: LogsConfig): NodeJS.Timeout[] {
-  const stop = (reason: StopReason, milliseconds: number) => setTimeout(() => connection.abort(reason), milliseconds)
+function stopTimers(
+  connection: AbortController,
+  { expiresAt }: StreamCaller,
+  { streamMaxSeconds }: LogsConfig,
+): NodeJS.Timeout[] {
+  const stop = (reason: StopReason, milliseconds: number) =>
+    setTimeout(() => connection.abort(reason), milliseconds)
   const maxMs = streamMaxSeconds * 1000
   const leftMs = Math.max(0, expiresAt - Date.now())
   return [leftMs < maxMs ? stop('expired', leftMs) : stop('max', maxMs)]

@@ -19,7 +19,9 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
     log,
     identity: createIdentity(config.issuers),
     store: createFrontStore(supabase),
-    artifacts: lazy(async () => (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase)),
+    artifacts: lazy(async () =>
+      (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
+    ),
   })
   return { app, log, async close() {} }
 }

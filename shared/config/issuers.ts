@@ -4,7 +4,9 @@ import type { TrustedIssuer } from '../core/issuer.ts'
 /** Algorithms of keys that an issuer publishes. HS256 is not among them: a shared secret is a row of its own, with an end. */
 const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'EdDSA'] as const
 
-const address = z.string().refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http or https address')
+const address = z
+  .string()
+  .refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http or https address')
 const base = {
   issuer: z.string().min(1),
   audience: z.string().min(1).default('authenticated'),
@@ -32,7 +34,10 @@ const row = z
     if (value.until === undefined) context.addIssue('hs256_secret needs until, the date of its end')
   })
 
-const list = z.array(row).min(1).transform((rows) => rows.map(toIssuer))
+const list = z
+  .array(row)
+  .min(1)
+  .transform((rows) => rows.map(toIssuer))
 
 function toIssuer(value: z.infer<typeof row>): TrustedIssuer {
   return {
@@ -64,6 +69,7 @@ export const issuersSchema: z.ZodType<readonly TrustedIssuer[]> = z.string().tra
   }
   const parsed = list.safeParse(value)
   if (parsed.success) return parsed.data
-  for (const issue of parsed.error.issues) context.addIssue(`${issue.path.join('.') || 'list'}: ${issue.message}`)
+  for (const issue of parsed.error.issues)
+    context.addIssue(`${issue.path.join('.') || 'list'}: ${issue.message}`)
   return z.NEVER
 })

@@ -60,7 +60,10 @@ export function readConfig<T extends Target>(
     }
     const parsed = setting.schema.safeParse(text)
     if (parsed.success) values[name] = parsed.data
-    else faults.push(`${setting.env} ${parsed.error.issues.map((issue) => issue.message).join('; ')}: ${setting.purpose}`)
+    else
+      faults.push(
+        `${setting.env} ${parsed.error.issues.map((issue) => issue.message).join('; ')}: ${setting.purpose}`,
+      )
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze(values) as unknown as Configs[T]

@@ -6,6 +6,7 @@ export function readTarget(env: Readonly<Record<string, string | undefined>> = p
   const value = env.FUNCTION_TARGET?.trim()
   if (value === undefined || value === '') return null
   const target = TARGETS.find((name) => name === value)
-  if (target === undefined) throw new ConfigError([`FUNCTION_TARGET must be one of ${TARGETS.join(', ')}, or unset for all of them`])
+  if (target === undefined)
+    throw new ConfigError([`FUNCTION_TARGET must be one of ${TARGETS.join(', ')}, or unset for all of them`])
   return target
 }

@@ -39,7 +39,10 @@ function decimal(min: number, max: number): z.ZodType<number> {
 
 const origins: z.ZodType<'*' | readonly string[]> = z.string().transform((value, context) => {
   if (value.trim() === '*') return '*' as const
-  const list = value.split(',').map((origin) => origin.trim().replace(/\/$/, '')).filter((origin) => origin !== '')
+  const list = value
+    .split(',')
+    .map((origin) => origin.trim().replace(/\/$/, ''))
+    .filter((origin) => origin !== '')
   const bad = list.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
   if (bad !== undefined) context.addIssue(`"${bad}" is not an origin such as https://app.example.com`)
   return list
@@ -74,9 +77,18 @@ export const common = {
 /** Settings of the functions that users call. */
 export const front = {
   issuers: setting('TRUSTED_ISSUERS', 'JSON list of the projects whose users may call', issuersSchema),
-  allowedOrigins: setting('ALLOWED_ORIGINS', 'origins of the front ends, separated by commas, or * in a local stack', origins),
+  allowedOrigins: setting(
+    'ALLOWED_ORIGINS',
+    'origins of the front ends, separated by commas, or * in a local stack',
+    origins,
+  ),
   // Requests in flight when SIGTERM comes take well under a second; streams end at once.
-  shutdownSeconds: setting('SHUTDOWN_SECONDS', 'longest wait for requests in flight at shutdown', whole(1, 600), 20),
+  shutdownSeconds: setting(
+    'SHUTDOWN_SECONDS',
+    'longest wait for requests in flight at shutdown',
+    whole(1, 600),
+    20,
+  ),
 }
 
 export const execute = {
@@ -89,8 +101,18 @@ export const execute = {
   openingCredits: setting('OPENING_CREDITS', 'balance of a new user', decimal(0, 999_999), 10_000),
   maxAttachments: setting('MAX_ATTACHMENTS', 'attachments of a run', whole(0, 1000), 20),
   // One at a time is held in memory, so this bounds the memory of a create.
-  maxAttachmentBytes: setting('MAX_ATTACHMENT_BYTES', 'size of one attachment', whole(1, 1024 * MIB), 50 * MIB),
-  maxAttachmentsBytes: setting('MAX_ATTACHMENTS_BYTES', 'size of all attachments of a run', whole(1, 4096 * MIB), 200 * MIB),
+  maxAttachmentBytes: setting(
+    'MAX_ATTACHMENT_BYTES',
+    'size of one attachment',
+    whole(1, 1024 * MIB),
+    50 * MIB,
+  ),
+  maxAttachmentsBytes: setting(
+    'MAX_ATTACHMENTS_BYTES',
+    'size of all attachments of a run',
+    whole(1, 4096 * MIB),
+    200 * MIB,
+  ),
 }
 
 export const status = {
@@ -99,20 +121,49 @@ export const status = {
 
 export const logs = {
   maxBodyBytes: setting('MAX_BODY_BYTES', 'largest request body', whole(1024, 100 * MIB), 64 * 1024),
-  allowTokenInQuery: setting('ALLOW_TOKEN_IN_QUERY', 'accept ?token=<JWT> on streams (true or false)', flag, false),
+  allowTokenInQuery: setting(
+    'ALLOW_TOKEN_IN_QUERY',
+    'accept ?token=<JWT> on streams (true or false)',
+    flag,
+    false,
+  ),
   // Knative ends a request after 300 s by default: end before it, on our own terms.
-  streamMaxSeconds: setting('STREAM_MAX_SECONDS', 'time after which a stream ends itself', whole(1, 3600), 280),
-  streamHeartbeatSeconds: setting('STREAM_HEARTBEAT_SECONDS', 'longest silence on a stream', whole(1, 60), 15),
-  idleEndSeconds: setting('IDLE_END_SECONDS', 'a stream asked with idle=end ends after this time of waiting', whole(1, 3600), 60),
+  streamMaxSeconds: setting(
+    'STREAM_MAX_SECONDS',
+    'time after which a stream ends itself',
+    whole(1, 3600),
+    280,
+  ),
+  streamHeartbeatSeconds: setting(
+    'STREAM_HEARTBEAT_SECONDS',
+    'longest silence on a stream',
+    whole(1, 60),
+    15,
+  ),
+  idleEndSeconds: setting(
+    'IDLE_END_SECONDS',
+    'a stream asked with idle=end ends after this time of waiting',
+    whole(1, 3600),
+    60,
+  ),
   // A reader with full buffers that takes nothing for so long is gone or hostile; what it missed it gets on its next connection.
-  slowReaderSeconds: setting('SLOW_READER_SECONDS', 'a reader that takes nothing for so long is dropped', whole(1, 600), 30),
+  slowReaderSeconds: setting(
+    'SLOW_READER_SECONDS',
+    'a reader that takes nothing for so long is dropped',
+    whole(1, 600),
+    30,
+  ),
 }
 
 export const step = {
   qstashUrl: execute.qstashUrl,
   qstashToken: execute.qstashToken,
   qstashCurrentSigningKey: setting('QSTASH_CURRENT_SIGNING_KEY', 'verifies QStash messages', text),
-  qstashNextSigningKey: setting('QSTASH_NEXT_SIGNING_KEY', 'verifies QStash messages after a key rotation', text),
+  qstashNextSigningKey: setting(
+    'QSTASH_NEXT_SIGNING_KEY',
+    'verifies QStash messages after a key rotation',
+    text,
+  ),
   anthropicApiKey: setting('ANTHROPIC_API_KEY', 'key of the model', text),
   anthropicBaseUrl: setting('ANTHROPIC_BASE_URL', 'address of the model', url, 'https://api.anthropic.com'),
   model: setting('AGENT_MODEL', 'name of the model', text, 'claude-sonnet-5-5'),
@@ -121,14 +172,29 @@ export const step = {
   sandboxToken: setting('SANDBOX_TOKEN', 'secret of the jobs daemon', text),
   agentSecret: setting('AGENT_SECRET', 'derives job tokens and receipts', secret),
   sweepSecret: setting('SWEEP_SECRET', 'signs POST /agent/step/sweep', secret),
-  stepLeaseSeconds: setting('STEP_LEASE_SECONDS', 'lease of a step, renewed while it works', whole(2, 600), 15),
+  stepLeaseSeconds: setting(
+    'STEP_LEASE_SECONDS',
+    'lease of a step, renewed while it works',
+    whole(2, 600),
+    15,
+  ),
   // Knative ends a request after 300 s: 30 s are left to commit and answer.
   stepDeadlineSeconds: setting('STEP_DEADLINE_SECONDS', 'time one step may take', whole(5, 570), 270),
   jobDeadlineSeconds: setting('JOB_DEADLINE_SECONDS', 'time a tool job may take', whole(5, 86_400), 900),
   stepBurst: setting('STEP_BURST', 'steps that one invocation may take', whole(1, 1000), 1),
-  stepBurstMs: setting('STEP_BURST_MS', 'milliseconds after which an invocation takes no further step', whole(0, 270_000), 20_000),
+  stepBurstMs: setting(
+    'STEP_BURST_MS',
+    'milliseconds after which an invocation takes no further step',
+    whole(0, 270_000),
+    20_000,
+  ),
   maxBodyBytes: setting('MAX_BODY_BYTES', 'largest JSON body', whole(1024, 100 * MIB), 16 * MIB),
   maxBlobBytes: setting('MAX_BLOB_BYTES', 'largest workspace file', whole(1024, 1024 * MIB), 50 * MIB),
   // A step in flight at SIGTERM may finish; the platform's grace period equals its request limit (300 s).
-  shutdownSeconds: setting('SHUTDOWN_SECONDS', 'longest wait for requests in flight at shutdown', whole(1, 600), 280),
+  shutdownSeconds: setting(
+    'SHUTDOWN_SECONDS',
+    'longest wait for requests in flight at shutdown',
+    whole(1, 600),
+    280,
+  ),
 }

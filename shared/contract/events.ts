@@ -15,7 +15,13 @@ const output = z.object({
 
 /** Events of the named stream. The name stands in the SSE `event:` field and as `type` in the JSON: one old caller reads each. */
 export const namedEvents = {
-  status: z.object({ status, current_phase: z.int(), total_phases: z.int(), progress: percentage, phase: z.string().nullable() }),
+  status: z.object({
+    status,
+    current_phase: z.int(),
+    total_phases: z.int(),
+    progress: percentage,
+    phase: z.string().nullable(),
+  }),
   step: z.object({ step: stepRow }),
   thinking: z.object({ content: z.string() }),
   tool_call: z.object({

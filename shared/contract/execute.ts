@@ -29,7 +29,10 @@ export const createBody = z.object({
   thinkingLevel: z.unknown().optional(),
   privacyTier: z.unknown().optional(),
   tags: z.array(z.string().max(100)).max(50).nullish(),
-  attachments: z.unknown().optional().describe('Storage objects {bucket, path}[]; also {name, url, type}[] with URLs in Storage'),
+  attachments: z
+    .unknown()
+    .optional()
+    .describe('Storage objects {bucket, path}[]; also {name, url, type}[] with URLs in Storage'),
   auto_start: z.boolean().nullish(),
 })
 
@@ -127,7 +130,11 @@ function parseCreate(body: Record<string, unknown>): CreateCommand {
 }
 
 /** A word outside the enum becomes `custom` and is kept as it was sent; without a mode the task's type may name one. */
-function modeOf(sent: string | null | undefined, taskType: string | null | undefined, metadata: Record<string, unknown>): RunMode {
+function modeOf(
+  sent: string | null | undefined,
+  taskType: string | null | undefined,
+  metadata: Record<string, unknown>,
+): RunMode {
   const word = sent?.trim()
   if (!word) return RUN_MODES.find((mode) => mode === taskType) ?? 'chat'
   const known = RUN_MODES.find((mode) => mode === word)

@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import type * as z from 'zod'
 import { AppError } from '../core/errors.ts'
 import { isUuid } from '../core/uuid.ts'
 
@@ -17,7 +17,9 @@ export function clampLimit(value: unknown, fallback: number): number {
  * @throws AppError run_id_required; run_not_found for anything that is not a UUID, as for a run that is not there
  */
 export function runIdOf(...candidates: unknown[]): string {
-  const value = candidates.find((candidate) => candidate !== undefined && candidate !== null && candidate !== '')
+  const value = candidates.find(
+    (candidate) => candidate !== undefined && candidate !== null && candidate !== '',
+  )
   if (value === undefined || (typeof value === 'string' && value.trim() === '')) {
     throw new AppError('run_id_required', 'run_id is required')
   }
@@ -36,7 +38,10 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const path = issue?.path.join('.') ?? ''
-  throw new AppError('invalid_request', path === '' ? (issue?.message ?? 'Invalid request') : `${path}: ${issue?.message ?? 'invalid'}`)
+  throw new AppError(
+    'invalid_request',
+    path === '' ? (issue?.message ?? 'Invalid request') : `${path}: ${issue?.message ?? 'invalid'}`,
+  )
 }
 
 /** A parameter that a script filled from nothing arrives as one of these words. */

@@ -5,7 +5,12 @@ const liveMessage = z.discriminatedUnion('t', [
   /** Rows up to `seq` are committed; without it, some are. */
   z.object({ t: z.literal('rows'), seq: z.int().optional() }),
   z.object({ t: z.literal('message_delta'), message_id: z.string(), content: z.string() }),
-  z.object({ t: z.literal('terminal'), step_id: z.string(), stream: z.enum(['stdout', 'stderr']), content: z.string() }),
+  z.object({
+    t: z.literal('terminal'),
+    step_id: z.string(),
+    stream: z.enum(['stdout', 'stderr']),
+    content: z.string(),
+  }),
   z.object({ t: z.literal('cancelled') }),
   /** A ticket was used again: connections with a lower number end. */
   z.object({ t: z.literal('ticket'), ticket: z.string(), connection: z.int() }),

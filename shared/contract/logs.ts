@@ -17,9 +17,13 @@ type Query = Readonly<Record<string, string | undefined>>
 
 /** Query of GET /agent/logs. @throws AppError run_id_required, run_not_found, invalid_request */
 export function parseLogs(query: Query): LogsRequest {
-  const run_id = runIdOf(isBlank(query.run_id) ? undefined : query.run_id, isBlank(query.task_id) ? undefined : query.task_id)
+  const run_id = runIdOf(
+    isBlank(query.run_id) ? undefined : query.run_id,
+    isBlank(query.task_id) ? undefined : query.task_id,
+  )
   const mode = isBlank(query.mode) ? 'polling' : query.mode
-  if (mode !== 'polling' && mode !== 'stream') throw new AppError('invalid_request', 'mode must be polling or stream')
+  if (mode !== 'polling' && mode !== 'stream')
+    throw new AppError('invalid_request', 'mode must be polling or stream')
   return { run_id, mode, after: parseSince(query.since), limit: clampLimit(query.limit, DEFAULT_LIMIT) }
 }
 

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { errorBody } from './error.ts'
 import { namedEvents, plainEvents } from './events.ts'
-import { operations, type Operation, type Schemas } from './operations.ts'
+import { type Operation, operations, type Schemas } from './operations.ts'
 
 type Json = Record<string, unknown>
 
@@ -33,10 +33,30 @@ export function openapiDocument({ version, serverUrl }: { version: string; serve
     components: {
       schemas: { Error: jsonSchema(errorBody), ...eventSchemas() },
       securitySchemes: {
-        user: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'Access token of a user of a trusted project.' },
-        ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'Of POST /agent/stream-ticket, for one run.' },
-        qstash: { type: 'apiKey', in: 'header', name: 'upstash-signature', description: 'Signature of QStash.' },
-        sweep: { type: 'apiKey', in: 'header', name: 'x-agent-signature', description: 'HMAC of the sweeper.' },
+        user: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'Access token of a user of a trusted project.',
+        },
+        ticket: {
+          type: 'apiKey',
+          in: 'query',
+          name: 'ticket',
+          description: 'Of POST /agent/stream-ticket, for one run.',
+        },
+        qstash: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'upstash-signature',
+          description: 'Signature of QStash.',
+        },
+        sweep: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'x-agent-signature',
+          description: 'HMAC of the sweeper.',
+        },
         job: { type: 'http', scheme: 'bearer', description: 'One-time token of a tool job.' },
       },
     },
@@ -62,7 +82,10 @@ function operationObject(operation: Operation, path: string): Json {
   }
 }
 
-function answerEntry([status, { description, content }]: [string, Operation['answers'][string]]): [string, Json] {
+function answerEntry([status, { description, content }]: [string, Operation['answers'][string]]): [
+  string,
+  Json,
+] {
   return [status, { description, ...(content && { content: contentOf(content) }) }]
 }
 
@@ -70,7 +93,10 @@ function errorEntries(statuses: readonly number[]): Record<string, Json> {
   const content = { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } }
   return Object.fromEntries(
     statuses.map((status) => {
-      const headers = status === 503 || status === 429 ? { headers: { 'retry-after': { schema: { type: 'integer' } } } } : {}
+      const headers =
+        status === 503 || status === 429
+          ? { headers: { 'retry-after': { schema: { type: 'integer' } } } }
+          : {}
       return [String(status), { description: 'Error', ...headers, content }]
     }),
   )
@@ -78,16 +104,27 @@ function errorEntries(statuses: readonly number[]): Record<string, Json> {
 
 function contentOf(schemas: Schemas): Json {
   return Object.fromEntries(
-    Object.entries(schemas).map(([type, schema]) => [type, schema === null ? {} : { schema: jsonSchema(schema) }]),
+    Object.entries(schemas).map(([type, schema]) => [
+      type,
+      schema === null ? {} : { schema: jsonSchema(schema) },
+    ]),
   )
 }
 
 function parameterObjects(place: 'query' | 'header', fields: Readonly<Record<string, string>> = {}): Json[] {
-  return Object.entries(fields).map(([name, description]) => ({ name, in: place, description, schema: { type: 'string' } }))
+  return Object.entries(fields).map(([name, description]) => ({
+    name,
+    in: place,
+    description,
+    schema: { type: 'string' },
+  }))
 }
 
 function jsonSchema(schema: z.ZodType): Json {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Json
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+  }) as Json
   return rest
 }
 
@@ -97,6 +134,9 @@ function eventSchemas(): Json {
     `Event_${name}`,
     jsonSchema(schema.extend({ type: z.literal(name) })),
   ])
-  const plain = Object.entries(plainEvents).map(([name, schema]): [string, Json] => [`Plain_${name}`, jsonSchema(schema)])
+  const plain = Object.entries(plainEvents).map(([name, schema]): [string, Json] => [
+    `Plain_${name}`,
+    jsonSchema(schema),
+  ])
   return Object.fromEntries([...named, ...plain])
 }

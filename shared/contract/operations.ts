@@ -1,6 +1,22 @@
 import * as z from 'zod'
-import { cancelBody, createAnswer, createBody, resumeBody, runsAnswer, verbAnswer, verbBody } from './execute.ts'
-import { jobBlobAnswer, jobOutputAnswer, jobOutputRequest, jobResultAnswer, jobResultRequest, jobStartAnswer, jobStartRequest } from './job.ts'
+import {
+  cancelBody,
+  createAnswer,
+  createBody,
+  resumeBody,
+  runsAnswer,
+  verbAnswer,
+  verbBody,
+} from './execute.ts'
+import {
+  jobBlobAnswer,
+  jobOutputAnswer,
+  jobOutputRequest,
+  jobResultAnswer,
+  jobResultRequest,
+  jobStartAnswer,
+  jobStartRequest,
+} from './job.ts'
 import { logsAnswer, ticketAnswer, ticketBody } from './logs.ts'
 import { statusAnswer, statusBody } from './status.ts'
 import { stepMessage } from './step.ts'
@@ -39,7 +55,8 @@ export const operations: readonly Operation[] = [
     method: 'post',
     paths: ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2'],
     tag: 'execute',
-    summary: 'Create, start, stop, retry, resume or pause a run. Without an action, a body with a prompt is a create.',
+    summary:
+      'Create, start, stop, retry, resume or pause a run. Without an action, a body with a prompt is a create.',
     security: ['user'],
     headers: { 'idempotency-key': 'On create and retry: a repeat within 24 hours gets the first answer.' },
     body: json(z.union([createBody, verbBody, resumeBody])),
@@ -65,7 +82,11 @@ export const operations: readonly Operation[] = [
     tag: 'execute',
     summary: "The caller's own runs, newest first.",
     security: ['user'],
-    query: { limit: '1 to 500, default 50', before: 'A next_cursor, or an ISO time', status: 'Only runs of this status' },
+    query: {
+      limit: '1 to 500, default 50',
+      before: 'A next_cursor, or an ISO time',
+      status: 'Only runs of this status',
+    },
     answers: { 200: { description: 'Runs', content: json(runsAnswer) } },
     errors: [400, 401, 405, 500, 503],
   },

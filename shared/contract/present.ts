@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { type Standing, progressOf } from '../core/progress.ts'
-import { artifactRow, logRow, runRow, type ArtifactRow, type LogRow, type RunRow } from './rows.ts'
+import { progressOf, type Standing } from '../core/progress.ts'
+import { type ArtifactRow, artifactRow, type LogRow, logRow, type RunRow, runRow } from './rows.ts'
 
 /** Screens read names that the tables do not have; rows carry both. */
 export const shownRun = runRow.extend({ execution_plan: runRow.shape.plan })

@@ -20,7 +20,11 @@ export function parseRunsQuery(query: Readonly<Record<string, string | undefined
   if (status === undefined) {
     throw new AppError('invalid_request', `status must be one of ${RUN_STATUSES.join(', ')}`)
   }
-  return { limit: clampLimit(query.limit, DEFAULT_LIMIT), before: isBlank(query.before) ? null : parseCursor(query.before), status }
+  return {
+    limit: clampLimit(query.limit, DEFAULT_LIMIT),
+    before: isBlank(query.before) ? null : parseCursor(query.before),
+    status,
+  }
 }
 
 export function runsCursor(row: { created_at: string; id: string }): string {
@@ -30,8 +34,10 @@ export function runsCursor(row: { created_at: string; id: string }): string {
 function parseCursor(text: string): { created_at: string; id: string } {
   const bare = isoTime(text)
   if (bare !== null) return { created_at: bare, id: LOWEST_UUID }
-  const [time = '', id = ''] = text.length > 200 ? [] : Buffer.from(text, 'base64url').toString('utf8').split('|')
+  const [time = '', id = ''] =
+    text.length > 200 ? [] : Buffer.from(text, 'base64url').toString('utf8').split('|')
   const created_at = isoTime(time)
-  if (created_at === null || !isUuid(id)) throw new AppError('invalid_request', 'before must be a next_cursor or an ISO time')
+  if (created_at === null || !isUuid(id))
+    throw new AppError('invalid_request', 'before must be a next_cursor or an ISO time')
   return { created_at, id }
 }

@@ -1,5 +1,5 @@
-import type { ArtifactRow, LogRow, MessageRow, RunRow, StepRow } from './rows.ts'
 import { percentageOf, showArtifact, showLog, showRun } from './present.ts'
+import type { ArtifactRow, LogRow, MessageRow, RunRow, StepRow } from './rows.ts'
 import type { StatusAnswer, StatusRequest } from './status.ts'
 
 interface Snapshot {
@@ -31,7 +31,11 @@ export function showStatus(snapshot: Snapshot, asked: StatusRequest): StatusAnsw
     },
     ...(asked.steps && { steps: snapshot.steps, has_more_steps: snapshot.has_more_steps }),
     ...(asked.messages && { messages: snapshot.messages, has_more_messages: snapshot.has_more_messages }),
-    ...(asked.artifacts && { artifacts, outputs: artifacts, has_more_artifacts: snapshot.has_more_artifacts }),
+    ...(asked.artifacts && {
+      artifacts,
+      outputs: artifacts,
+      has_more_artifacts: snapshot.has_more_artifacts,
+    }),
     ...(asked.logs && { logs: snapshot.logs.map(showLog), has_more_logs: snapshot.has_more_logs }),
   }
 }

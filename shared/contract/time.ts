@@ -1,4 +1,5 @@
-const ISO = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)([Zz]|[+ -]\d{2}(?::?\d{2})?)?)?$/
+const ISO =
+  /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)([Zz]|[+ -]\d{2}(?::?\d{2})?)?)?$/
 
 /**
  * An ISO 8601 time as Postgres reads it, to the microsecond, or null. Accepts what old callers send: a `+` that a query string

@@ -5,11 +5,20 @@ const UNSAFE = /[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069\\:*?"<>|]/g
 
 /** Path below `inputs/` for an attachment: its last segment made harmless, with a number when the name is taken. */
 export function inputPath(name: string, isTaken: (path: string) => boolean): string {
-  const last = name.normalize('NFC').toWellFormed().split(/[\\/]/).findLast((segment) => segment.trim() !== '') ?? ''
-  const clean = last.replace(UNSAFE, '_').replace(/^[.\s]+/, '').trim()
+  const last =
+    name
+      .normalize('NFC')
+      .toWellFormed()
+      .split(/[\\/]/)
+      .findLast((segment) => segment.trim() !== '') ?? ''
+  const clean = last
+    .replace(UNSAFE, '_')
+    .replace(/^[.\s]+/, '')
+    .trim()
   const dot = clean.lastIndexOf('.')
   const extension = dot > 0 && clean.length - dot <= 20 ? clean.slice(dot) : ''
-  const stem = cut(clean.slice(0, clean.length - extension.length), MAX_NAME_BYTES - byteLength(extension)) || 'file'
+  const stem =
+    cut(clean.slice(0, clean.length - extension.length), MAX_NAME_BYTES - byteLength(extension)) || 'file'
   for (let number = 1; ; number += 1) {
     const path = `inputs/${stem}${number === 1 ? '' : ` (${number})`}${extension}`
     if (!isTaken(path)) return path

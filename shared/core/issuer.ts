@@ -11,5 +11,5 @@ export interface TrustedIssuer {
   projectKey: string | null
   keys:
     | { kind: 'jwks'; url: string; algorithms: readonly string[] }
-    | { kind: 'hs256'; secret: string; /** Unix milliseconds. */ until: number }
+    | { kind: 'hs256'; secret: string /** Unix milliseconds. */; until: number }
 }

@@ -1,12 +1,12 @@
 import type { CreateCommand } from '../contract/execute.ts'
-import type { Caller } from '../ports/identity.ts'
 import type { Cache } from '../ports/cache.ts'
+import type { Caller } from '../ports/identity.ts'
 import type { Log } from '../ports/log.ts'
 import type { Scheduler } from '../ports/scheduler.ts'
 import type { CreateAnswer, FrontStore, RunLimits } from '../ports/store.ts'
 import { announce } from './announce.ts'
-import { type AttachmentPorts, readAttachments } from './readAttachments.ts'
 import { publishBestEffort } from './publishBestEffort.ts'
+import { type AttachmentPorts, readAttachments } from './readAttachments.ts'
 
 export interface FrontPorts {
   store: FrontStore
@@ -31,7 +31,11 @@ export async function createRun(
 ): Promise<CreateAnswer> {
   const { store, log } = ports
   const principal = principalOf(caller)
-  const { user_id, replay } = await store.prepareCreate({ principal, idempotency, opening_credits: openingCredits })
+  const { user_id, replay } = await store.prepareCreate({
+    principal,
+    idempotency,
+    opening_credits: openingCredits,
+  })
   if (replay !== null) return replay
 
   const { attachments, files, warnings } = await readAttachments(ports, caller, user_id, command.attachments)
@@ -57,12 +61,20 @@ export async function createRun(
 }
 
 /** Only what the store is to know of a caller: not the token. */
-export function principalOf({ issuer, sub, tenant_id, user_id_from }: Caller): Pick<Caller, 'issuer' | 'sub' | 'tenant_id' | 'user_id_from'> {
+export function principalOf({
+  issuer,
+  sub,
+  tenant_id,
+  user_id_from,
+}: Caller): Pick<Caller, 'issuer' | 'sub' | 'tenant_id' | 'user_id_from'> {
   return { issuer, sub, tenant_id, user_id_from }
 }
 
 /** After a verb's transaction: its publications to the queue, a hint to open streams. */
-export async function spread(ports: FrontPorts, answer: { run: { id: string }; publications: CreateAnswer['publications'] }): Promise<void> {
+export async function spread(
+  ports: FrontPorts,
+  answer: { run: { id: string }; publications: CreateAnswer['publications'] },
+): Promise<void> {
   await Promise.all([
     publishBestEffort(ports.scheduler, answer.publications, { log: ports.log, runId: answer.run.id }),
     announce(ports.cache, answer.run.id, { t: 'rows' }),

@@ -50,7 +50,12 @@ function statusFrame({ seq, run }: Moment, status: RunStatus, data: Record<strin
   const phases = run.plan?.phases ?? []
   const current_phase = count(data.current_phase) ?? 0
   const total_phases = count(data.total_phases) ?? phases.length
-  const progress = progressOf({ status, current_phase, total_phases, finished_steps: Math.floor(seq / ROWS_PER_STEP) })
+  const progress = progressOf({
+    status,
+    current_phase,
+    total_phases,
+    finished_steps: Math.floor(seq / ROWS_PER_STEP),
+  })
   return {
     event: 'status',
     data: { status, current_phase, total_phases, progress, phase: phases[current_phase - 1]?.name ?? null },
@@ -62,7 +67,11 @@ function phaseFrames(moment: Moment, data: Record<string, unknown>): NamedFrame[
   const to_phase = count(data.to_phase) ?? 0
   const status = statusFrame(moment, 'executing', { ...data, current_phase: to_phase })
   const percentage = status.event === 'status' ? status.data.progress : 0
-  return [{ event: 'phase', data: { from_phase, to_phase } }, { event: 'progress', data: { percentage } }, status]
+  return [
+    { event: 'phase', data: { from_phase, to_phase } },
+    { event: 'progress', data: { percentage } },
+    status,
+  ]
 }
 
 /** The row as it was when the event happened: it is joined as it is now. */
@@ -85,7 +94,8 @@ function stepFrames(now: StepRow, status: StepStatus): NamedFrame[] {
   const { id: step_id, tool_name, tool_input, tool_output, duration_ms } = step
   const frame: NamedFrame = { event: 'step', data: { step } }
   if (step.tool_type === 'plan' || status === 'pending') return [frame]
-  if (status === 'running') return [frame, { event: 'tool_call', data: { step_id, tool_name, tool_input, status } }]
+  if (status === 'running')
+    return [frame, { event: 'tool_call', data: { step_id, tool_name, tool_input, status } }]
   const success = status === 'completed'
   const error = success ? null : (step.error_message ?? `The step was ${status}`)
   const output = tool_output ?? step.output_text
@@ -116,7 +126,12 @@ function messageFrames({ message }: StoredEvent, data: Record<string, unknown>):
 function artifactFrames({ artifact }: StoredEvent): NamedFrame[] {
   if (artifact === null) return []
   const shown = showArtifact(artifact)
-  const common = { id: shown.id, file_name: shown.file_name, url: shown.download_url, mime_type: shown.mime_type }
+  const common = {
+    id: shown.id,
+    file_name: shown.file_name,
+    url: shown.download_url,
+    mime_type: shown.mime_type,
+  }
   const output = { ...common, type: outputType(shown.mime_type) }
   return [
     { event: 'artifact', data: { artifact: shown } },

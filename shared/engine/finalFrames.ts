@@ -35,7 +35,10 @@ function endFrame(run: RunRow, data: Record<string, unknown>): NamedFrame {
     return { event: 'complete', data: { status, message: sentence, result } }
   }
   const message = text(data.error_message) ?? run.error_message ?? sentence
-  return { event: 'error', data: { message, code: text(data.error_code) ?? run.error_code ?? status, status } }
+  return {
+    event: 'error',
+    data: { message, code: text(data.error_code) ?? run.error_code ?? status, status },
+  }
 }
 
 function text(value: unknown): string | null {

@@ -7,7 +7,11 @@ import { principalOf } from './createRun.ts'
 export const TICKET_FIRST_USE_SECONDS = 60
 
 /** A random ticket for one run's stream; only its hash is stored. */
-export async function issueTicket({ store }: { store: FrontStore }, caller: Caller, run_id: string): Promise<string> {
+export async function issueTicket(
+  { store }: { store: FrontStore },
+  caller: Caller,
+  run_id: string,
+): Promise<string> {
   const ticket = randomBytes(32).toString('base64url')
   await store.issueTicket({
     principal: principalOf(caller),

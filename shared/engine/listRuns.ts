@@ -4,6 +4,10 @@ import type { FrontStore } from '../ports/store.ts'
 import { principalOf } from './createRun.ts'
 
 /** The caller's own runs, newest first. */
-export function listRuns({ store }: { store: FrontStore }, caller: Caller, query: RunsQuery): ReturnType<FrontStore['listRuns']> {
+export function listRuns(
+  { store }: { store: FrontStore },
+  caller: Caller,
+  query: RunsQuery,
+): ReturnType<FrontStore['listRuns']> {
   return store.listRuns({ principal: principalOf(caller), ...query })
 }

@@ -65,7 +65,8 @@ export class LiveFeed {
         this.#live = true
         this.#onReady?.()
       }
-      for await (const message of this.#cache.subscribe(this.#channel, { signal, onReady })) this.#take(message)
+      for await (const message of this.#cache.subscribe(this.#channel, { signal, onReady }))
+        this.#take(message)
       this.#live = false
       await this.#pause()
     }

@@ -16,7 +16,14 @@ export function namedShape(): StreamShape {
       namedText(
         {
           event: 'tool_result',
-          data: { step_id, tool_name, success: false, output: null, error: `The run ended: ${status}`, duration_ms: null },
+          data: {
+            step_id,
+            tool_name,
+            success: false,
+            output: null,
+            error: `The run ended: ${status}`,
+            duration_ms: null,
+          },
         },
         null,
       ),
@@ -46,8 +53,12 @@ export function namedShape(): StreamShape {
         .map((frame) => namedText(frame, null))
         .join(''),
     expired: () =>
-      namedText({ event: 'expired', data: { message: 'The access token has expired', code: 'unauthorized' } }, null),
-    failed: (message) => namedText({ event: 'error', data: { message, code: 'run_not_found', status: null } }, null),
+      namedText(
+        { event: 'expired', data: { message: 'The access token has expired', code: 'unauthorized' } },
+        null,
+      ),
+    failed: (message) =>
+      namedText({ event: 'error', data: { message, code: 'run_not_found', status: null } }, null),
     heartbeat: () => namedText({ event: 'heartbeat', data: { timestamp: new Date().toISOString() } }, null),
   }
 

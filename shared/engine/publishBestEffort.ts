@@ -20,7 +20,10 @@ export async function publishBestEffort(
     await Promise.race([publishing, patience])
   } catch (error) {
     publishing.catch(() => {})
-    log.warn({ run_id: runId, count: publications.length, err: error }, 'publish failed; the sweeper will publish')
+    log.warn(
+      { run_id: runId, count: publications.length, err: error },
+      'publish failed; the sweeper will publish',
+    )
   } finally {
     clearTimeout(timer)
   }

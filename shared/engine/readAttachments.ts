@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { AttachmentRequest } from '../contract/execute.ts'
-import { inputPath } from '../core/inputPath.ts'
 import { AppError } from '../core/errors.ts'
+import { inputPath } from '../core/inputPath.ts'
 import { type StorageProject, storageObjectOf } from '../core/storageUrl.ts'
 import type { Attachments, Blobs } from '../ports/blobs.ts'
 import type { Caller } from '../ports/identity.ts'
@@ -38,7 +38,8 @@ export async function readAttachments(
     try {
       left -= await readOne(ports, caller, owner, request, taken, left)
     } catch (error) {
-      const lenient = request.kind !== 'object' && error instanceof AppError && error.code === 'invalid_attachment'
+      const lenient =
+        request.kind !== 'object' && error instanceof AppError && error.code === 'invalid_attachment'
       if (!lenient) throw error
       taken.warnings.push(`Attachment left out: ${error.message}`)
     }
@@ -70,7 +71,12 @@ async function readOne(
   const path = inputPath(name, (candidate) => taken.files.some((file) => file.path === candidate))
   const file: WorkspaceFile = { path, sha256, size: bytes.byteLength, mode: FILE_MODE }
   taken.files.push(file)
-  taken.attachments.push({ path, name: path.slice(path.lastIndexOf('/') + 1), bucket: object.bucket, size: file.size })
+  taken.attachments.push({
+    path,
+    name: path.slice(path.lastIndexOf('/') + 1),
+    bucket: object.bucket,
+    size: file.size,
+  })
   return file.size
 }
 

@@ -4,6 +4,16 @@ import type { FrontStore, LogPage } from '../ports/store.ts'
 import { principalOf } from './createRun.ts'
 
 /** One page of a run's log, oldest first. */
-export function readLogs({ store }: { store: FrontStore }, caller: Caller, { run_id, after, limit }: LogsRequest): Promise<LogPage> {
-  return store.readLogs({ principal: principalOf(caller), run_id, after_seq: after.seq, after_time: after.time, limit })
+export function readLogs(
+  { store }: { store: FrontStore },
+  caller: Caller,
+  { run_id, after, limit }: LogsRequest,
+): Promise<LogPage> {
+  return store.readLogs({
+    principal: principalOf(caller),
+    run_id,
+    after_seq: after.seq,
+    after_time: after.time,
+    limit,
+  })
 }

@@ -17,6 +17,7 @@ export async function retryRun(
     opening_credits: openingCredits,
     idempotency,
   })
-  if (!answer.replayed) await publishBestEffort(ports.scheduler, answer.publications, { log: ports.log, runId: answer.run.id })
+  if (!answer.replayed)
+    await publishBestEffort(ports.scheduler, answer.publications, { log: ports.log, runId: answer.run.id })
   return answer
 }

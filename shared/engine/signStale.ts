@@ -27,14 +27,24 @@ export function signStale(
 }
 
 /** The same for the files that events of a log refer to. */
-export async function signEvents(ports: Parameters<typeof signStale>[0], events: StoredEvent[]): Promise<StoredEvent[]> {
+export async function signEvents(
+  ports: Parameters<typeof signStale>[0],
+  events: StoredEvent[],
+): Promise<StoredEvent[]> {
   const rows = events.flatMap(({ artifact }) => (artifact === null ? [] : [artifact]))
   if (rows.length === 0) return events
   const signed = new Map((await signStale(ports, rows)).map((row) => [row.id, row]))
-  return events.map((event) => ({ ...event, artifact: signed.get(event.artifact?.id ?? '') ?? event.artifact }))
+  return events.map((event) => ({
+    ...event,
+    artifact: signed.get(event.artifact?.id ?? '') ?? event.artifact,
+  }))
 }
 
 function isStale({ signed_url, signed_url_expires_at, deleted_at }: ArtifactRow, now: number): boolean {
   if (deleted_at !== null) return false
-  return signed_url === null || signed_url_expires_at === null || Date.parse(signed_url_expires_at) - now < MARGIN_MS
+  return (
+    signed_url === null ||
+    signed_url_expires_at === null ||
+    Date.parse(signed_url_expires_at) - now < MARGIN_MS
+  )
 }

@@ -45,7 +45,11 @@ export async function* streamRun(options: StreamOptions): AsyncGenerator<string,
         yield `retry: ${IDLE_RETRY_MS}\n\n`
         return 'close'
       } else {
-        const { text, end } = await pageText(shape, { ...item.page, events: await prepare(item.page.events) }, skip)
+        const { text, end } = await pageText(
+          shape,
+          { ...item.page, events: await prepare(item.page.events) },
+          skip,
+        )
         if (item.page.events.length > 0) {
           skip = 0
           activeAt = performance.now()
@@ -66,7 +70,11 @@ export async function* streamRun(options: StreamOptions): AsyncGenerator<string,
   return yield* lastWords(shape, signal.reason, early)
 }
 
-async function* lastWords(shape: StreamShape, reason: unknown, early: 'close' | 'break'): AsyncGenerator<string, 'close' | 'break'> {
+async function* lastWords(
+  shape: StreamShape,
+  reason: unknown,
+  early: 'close' | 'break',
+): AsyncGenerator<string, 'close' | 'break'> {
   if (reason === 'expired') yield shape.expired()
   if (reason === 'replaced') {
     // A client with two connections on one ticket would otherwise end one with the other, over and over.
@@ -76,7 +84,11 @@ async function* lastWords(shape: StreamShape, reason: unknown, early: 'close' | 
   return early
 }
 
-async function pageText(shape: StreamShape, page: EventPage, skip: number): Promise<{ text: string; end: boolean }> {
+async function pageText(
+  shape: StreamShape,
+  page: EventPage,
+  skip: number,
+): Promise<{ text: string; end: boolean }> {
   let text = ''
   for (const [index, event] of page.events.entries()) {
     const made = shape.event(event, page.run, index === 0 ? skip : 0)

@@ -83,7 +83,8 @@ export async function* tailLog(options: TailOptions): AsyncGenerator<TailItem, v
     for (;;) {
       const messages = await feed.next(pollAt - performance.now())
       if (signal.aborted) return
-      if (messages.length > 0) yield { kind: 'live', messages: messages.map(parseLive).filter((message) => message !== null) }
+      if (messages.length > 0)
+        yield { kind: 'live', messages: messages.map(parseLive).filter((message) => message !== null) }
       if (messages.some((text) => announces(parseLive(text), seq))) break
       if (performance.now() >= pollAt) {
         yield { kind: 'quiet', status }

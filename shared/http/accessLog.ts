@@ -8,9 +8,11 @@ export function accessLog(): MiddlewareHandler<AppEnv> {
     await next()
     const { path, method } = context.req
     if (path.startsWith('/health') || path === '/ready' || method === 'OPTIONS') return
-    context.get('log').info(
-      { method, path, status: context.res.status, duration_ms: Math.round(performance.now() - start) },
-      'request',
-    )
+    context
+      .get('log')
+      .info(
+        { method, path, status: context.res.status, duration_ms: Math.round(performance.now() - start) },
+        'request',
+      )
   }
 }

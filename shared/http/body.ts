@@ -9,12 +9,18 @@ import type { AppContext } from './env.ts'
  * @throws AppError unsupported_media_type, body_too_large, invalid_json (also for broken UTF-8), invalid_request (not an object, or
  * nested more than 64 levels)
  */
-export async function readJson(context: AppContext, { maxBytes }: { maxBytes: number }): Promise<Record<string, unknown>> {
+export async function readJson(
+  context: AppContext,
+  { maxBytes }: { maxBytes: number },
+): Promise<Record<string, unknown>> {
   requireJson(context.req.header('content-type'))
   await limitBody(context, maxBytes)
   let value: unknown
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(await context.req.arrayBuffer()), withoutProto)
+    value = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(await context.req.arrayBuffer()),
+      withoutProto,
+    )
   } catch (error) {
     // A reviver recurses: an extreme depth ends here as a RangeError, which is the caller's fault too.
     throw new AppError('invalid_json', 'Request body is not valid JSON', { cause: error })

@@ -50,7 +50,9 @@ export function createApp(options: AppOptions): App {
   app.use(accessLog())
   app.use(cors(options.allowedOrigins))
   app.onError((error, context) => errorResponse(context, error, options.errorFields))
-  app.notFound((context) => errorResponse(context, new AppError('not_found', 'Not found'), options.errorFields))
+  app.notFound((context) =>
+    errorResponse(context, new AppError('not_found', 'Not found'), options.errorFields),
+  )
 
   addProbes(app, options)
   addDocs(app, options)

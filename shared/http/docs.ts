@@ -48,7 +48,10 @@ export function addDocs(app: App, { version, publicBaseUrl }: AppOptions): void 
     ],
   })
   route(app, ['/docs'], {
-    GET: [(context) => context.html(PAGE, 200, { 'content-security-policy': PAGE_POLICY, 'cache-control': 'no-cache' })],
+    GET: [
+      (context) =>
+        context.html(PAGE, 200, { 'content-security-policy': PAGE_POLICY, 'cache-control': 'no-cache' }),
+    ],
   })
   route(app, ['/docs/start.js'], {
     GET: [(context) => context.body(START, 200, { 'content-type': 'text/javascript; charset=utf-8' })],

@@ -1,5 +1,5 @@
-import type { Context, Hono } from 'hono'
 import type { HttpBindings } from '@hono/node-server'
+import type { Context, Hono } from 'hono'
 import type { Caller } from '../ports/identity.ts'
 import type { Log } from '../ports/log.ts'
 

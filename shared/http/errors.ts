@@ -1,6 +1,6 @@
 import { HTTPException } from 'hono/http-exception'
-import { AppError, ERROR_STATUS } from '../core/errors.ts'
 import type { ErrorBody } from '../contract/error.ts'
+import { AppError, ERROR_STATUS } from '../core/errors.ts'
 import type { AppContext } from './env.ts'
 
 /** Seconds named where a dependency did not say how long it will be away. */

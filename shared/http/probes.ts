@@ -12,7 +12,9 @@ export function addProbes(app: App, options: AppOptions): void {
   const ready = cached(options.ready)
   const nameFor = (context: AppContext) => serviceName(context, options)
 
-  route(app, ['/health'], { GET: [(context) => context.json({ status: 'healthy', version, service: nameFor(context) })] })
+  route(app, ['/health'], {
+    GET: [(context) => context.json({ status: 'healthy', version, service: nameFor(context) })],
+  })
   route(app, ['/health/liveness'], { GET: [(context) => context.json({ status: 'alive' })] })
   route(app, ['/ready', '/health/readiness'], {
     GET: [

@@ -62,7 +62,10 @@ export function serve(app: Served, options: ServeOptions): Promise<Running> {
   })
 }
 
-async function shutDown(server: Server, { shutdownSeconds, onDrain, onClosed, log }: ServeOptions): Promise<void> {
+async function shutDown(
+  server: Server,
+  { shutdownSeconds, onDrain, onClosed, log }: ServeOptions,
+): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve())
   })

@@ -29,7 +29,10 @@ const HEADERS = {
  * An event stream with back-pressure: the source is asked for more only when the socket has room, so nothing piles up here for a
  * reader that does not read.
  */
-export function sse(context: AppContext, { source, connection, heartbeat, slowReaderSeconds, onEnd }: SseOptions): Response {
+export function sse(
+  context: AppContext,
+  { source, connection, heartbeat, slowReaderSeconds, onEnd }: SseOptions,
+): Response {
   const encoder = new TextEncoder()
   const outgoing = context.env?.outgoing
   let pending: Promise<IteratorResult<string, StreamEnd>> | undefined

@@ -38,8 +38,14 @@ beforeEach(async () => {
 function row(changes: Partial<TrustedIssuer> = {}): TrustedIssuer {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
   return {
-    issuer: ISSUER, audience: 'authenticated', userIdFrom: 'sub', tenantClaim: 'org', projectUrl: 'https://front.example.com', projectKey: 'pk',
-    keys: { kind: 'jwks', url, algorithms: ['ES256', 'RS256', 'EdDSA'] }, ...changes,
+    issuer: ISSUER,
+    audience: 'authenticated',
+    userIdFrom: 'sub',
+    tenantClaim: 'org',
+    projectUrl: 'https://front.example.com',
+    projectKey: 'pk',
+    keys: { kind: 'jwks', url, algorithms: ['ES256', 'RS256', 'EdDSA'] },
+    ...changes,
   }
 }
 const legacy = (until = Date.now() + 1000_000) => row({ keys: { kind: 'hs256', secret: SECRET, until } })
@@ -51,26 +57,52 @@ interface Token {
 }
 function token({ claims = {}, header = {}, key = keys.privateKey }: Token = {}): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
-  const all = { iss: ISSUER, aud: 'authenticated', role: 'authenticated', sub: SUB, iat: now, exp: now + 600, ...claims }
+  const all = {
+    iss: ISSUER,
+    aud: 'authenticated',
+    role: 'authenticated',
+    sub: SUB,
+    iat: now,
+    exp: now + 600,
+    ...claims,
+  }
   return new SignJWT(all).setProtectedHeader({ alg: 'ES256', kid: 'k1', ...header }).sign(key)
 }
-const hs = (more: Token = {}) => token({ ...more, header: { alg: 'HS256', kid: undefined, ...more.header }, key: new TextEncoder().encode(SECRET) })
+const hs = (more: Token = {}) =>
+  token({
+    ...more,
+    header: { alg: 'HS256', kid: undefined, ...more.header },
+    key: new TextEncoder().encode(SECRET),
+  })
 const b64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
 describe('identity', () => {
   it('takes a user of a trusted issuer', async () => {
-    const accessToken = await token({ claims: { app_metadata: { org: TENANT }, user_metadata: { org: SUB } } })
-    expect(await createIdentity([row()]).verify(accessToken)).toEqual({
-      issuer: ISSUER, sub: SUB, tenant_id: TENANT, user_id_from: 'sub', accessToken, expiresAt: expect.any(Number),
-      projectUrl: 'https://front.example.com', projectKey: 'pk',
+    const accessToken = await token({
+      claims: { app_metadata: { org: TENANT }, user_metadata: { org: SUB } },
     })
-    expect((await createIdentity([row()]).verify(await token({ claims: { user_metadata: { org: SUB } } }))).tenant_id).toBeNull()
+    expect(await createIdentity([row()]).verify(accessToken)).toEqual({
+      issuer: ISSUER,
+      sub: SUB,
+      tenant_id: TENANT,
+      user_id_from: 'sub',
+      accessToken,
+      expiresAt: expect.any(Number),
+      projectUrl: 'https://front.example.com',
+      projectKey: 'pk',
+    })
+    expect(
+      (await createIdentity([row()]).verify(await token({ claims: { user_metadata: { org: SUB } } })))
+        .tenant_id,
+    ).toBeNull()
   })
 
   it('takes legacy HS256 only as a row of its own and until its end', async () => {
     expect((await createIdentity([row(), legacy()]).verify(await hs())).sub).toBe(SUB)
     await expect(createIdentity([row()]).verify(await hs())).rejects.toMatchObject({ code: 'unauthorized' })
-    await expect(createIdentity([legacy(Date.now() - 1)]).verify(await hs())).rejects.toMatchObject({ code: 'unauthorized' })
+    await expect(createIdentity([legacy(Date.now() - 1)]).verify(await hs())).rejects.toMatchObject({
+      code: 'unauthorized',
+    })
   })
 
   it('refuses every bad token with the same answer, and takes a good one beside them', async () => {
@@ -80,22 +112,36 @@ describe('identity', () => {
     const [head = '', body = '', signature = ''] = good.split('.')
     const publicKeyAsSecret = new TextEncoder().encode(JSON.stringify(published[0]))
     const bad: Record<string, string> = {
-      empty: '', noise: 'x.y.z', 'two parts': `${head}.${body}`, huge: `${head}.${body}.${'A'.repeat(9000)}`,
+      empty: '',
+      noise: 'x.y.z',
+      'two parts': `${head}.${body}`,
+      huge: `${head}.${body}.${'A'.repeat(9000)}`,
       'altered body': `${head}.${b64({ iss: ISSUER, aud: 'authenticated', role: 'authenticated', sub: TENANT, exp: now + 600 })}.${signature}`,
-      'alg none': `${b64({ alg: 'none' })}.${body}.`, 'alg None': `${b64({ alg: 'None' })}.${body}.`,
+      'alg none': `${b64({ alg: 'none' })}.${body}.`,
+      'alg None': `${b64({ alg: 'None' })}.${body}.`,
       'no signature': `${head}.${body}.`,
       'other key': await token({ key: other.privateKey }),
       'unknown kid': await token({ header: { kid: 'k2' }, key: other.privateKey }),
       'key confusion': await token({ header: { alg: 'HS256' }, key: publicKeyAsSecret }),
-      'wrong secret': await token({ header: { alg: 'HS256' }, key: new TextEncoder().encode('x'.repeat(40)) }),
-      'embedded key': await token({ header: { jwk: await exportJWK(other.publicKey) }, key: other.privateKey }),
+      'wrong secret': await token({
+        header: { alg: 'HS256' },
+        key: new TextEncoder().encode('x'.repeat(40)),
+      }),
+      'embedded key': await token({
+        header: { jwk: await exportJWK(other.publicKey) },
+        key: other.privateKey,
+      }),
       'unknown issuer': await token({ claims: { iss: 'https://evil.example.com' } }),
       'no issuer': await token({ claims: { iss: undefined } }),
       'wrong audience': await token({ claims: { aud: 'anon' } }),
-      expired: await token({ claims: { exp: now - 60 } }), 'not yet': await token({ claims: { nbf: now + 60 } }), 'no end': await token({ claims: { exp: undefined } }),
+      expired: await token({ claims: { exp: now - 60 } }),
+      'not yet': await token({ claims: { nbf: now + 60 } }),
+      'no end': await token({ claims: { exp: undefined } }),
       'anon key': await hs({ claims: { role: 'anon', sub: undefined } }),
       'service key': await hs({ claims: { role: 'service_role' } }),
-      'no role': await token({ claims: { role: undefined } }), 'no sub': await token({ claims: { sub: undefined } }), 'odd sub': await token({ claims: { sub: 'admin' } }),
+      'no role': await token({ claims: { role: undefined } }),
+      'no sub': await token({ claims: { sub: undefined } }),
+      'odd sub': await token({ claims: { sub: 'admin' } }),
     }
     for (const [name, accessToken] of Object.entries(bad)) {
       const error = await identity.verify(accessToken).catch((reason: unknown) => reason)
@@ -109,7 +155,9 @@ describe('identity', () => {
     published.push({ ...(await exportJWK(other.publicKey)), kid: 'k2', alg: 'ES256' })
     const identity = createIdentity([row()])
     expect((await identity.verify(await token())).sub).toBe(SUB)
-    expect((await identity.verify(await token({ header: { kid: 'k2' }, key: other.privateKey }))).sub).toBe(SUB)
+    expect((await identity.verify(await token({ header: { kid: 'k2' }, key: other.privateKey }))).sub).toBe(
+      SUB,
+    )
     expect(asked).toBe(1)
   })
 
@@ -118,7 +166,10 @@ describe('identity', () => {
     const identity = createIdentity([row()], { now: () => now })
     fails = true
     for (let n = 0; n < 5; n += 1) {
-      await expect(identity.verify(await token())).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 3 })
+      await expect(identity.verify(await token())).rejects.toMatchObject({
+        code: 'unavailable',
+        retryAfterSeconds: 3,
+      })
     }
     expect(asked).toBe(1)
     fails = false

@@ -1,6 +1,6 @@
 import { decodeJwt, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose'
-import type { TrustedIssuer } from '../../core/issuer.ts'
 import { AppError } from '../../core/errors.ts'
+import type { TrustedIssuer } from '../../core/issuer.ts'
 import { isUuid } from '../../core/uuid.ts'
 import type { Caller, Identity } from '../../ports/identity.ts'
 import { createKeySource, type KeySource } from './keySource.ts'
@@ -19,13 +19,18 @@ export function unauthorized(cause?: unknown): AppError {
  * Verifies access tokens of the trusted issuers. `iss` is read unverified only to pick a row; keys, algorithms and addresses come
  * from the row, never from the token. Anon and service-role keys are valid tokens but no users: refused.
  */
-export function createIdentity(issuers: readonly TrustedIssuer[], { now = Date.now }: { now?: () => number } = {}): Identity {
+export function createIdentity(
+  issuers: readonly TrustedIssuer[],
+  { now = Date.now }: { now?: () => number } = {},
+): Identity {
   const rows = issuers.map((issuer) => ({ issuer, keys: createKeySource(issuer, now) }))
 
   return {
     async verify(accessToken) {
       const { algorithm, name } = peek(accessToken)
-      const row = rows.find(({ issuer, keys }) => issuer.issuer === name && keys.algorithms.includes(algorithm))
+      const row = rows.find(
+        ({ issuer, keys }) => issuer.issuer === name && keys.algorithms.includes(algorithm),
+      )
       if (row === undefined) throw unauthorized()
       const payload = await verifyWith(row.keys, row.issuer, accessToken, now)
       return toCaller(payload, row.issuer, accessToken)
@@ -45,7 +50,12 @@ function peek(token: string): { algorithm: string; name: string } {
   throw unauthorized()
 }
 
-async function verifyWith(keys: KeySource, issuer: TrustedIssuer, token: string, now: () => number): Promise<JWTPayload> {
+async function verifyWith(
+  keys: KeySource,
+  issuer: TrustedIssuer,
+  token: string,
+  now: () => number,
+): Promise<JWTPayload> {
   try {
     const { payload } = await jwtVerify(token, keys.resolve, {
       algorithms: [...keys.algorithms],
@@ -80,7 +90,8 @@ function toCaller(payload: JWTPayload, issuer: TrustedIssuer, accessToken: strin
 /** Only app_metadata: users can edit their user_metadata. */
 function tenantOf(payload: JWTPayload, claim: string | null): string | null {
   const metadata = payload.app_metadata
-  if (claim === null || typeof metadata !== 'object' || metadata === null || !Object.hasOwn(metadata, claim)) return null
+  if (claim === null || typeof metadata !== 'object' || metadata === null || !Object.hasOwn(metadata, claim))
+    return null
   const value = (metadata as Record<string, unknown>)[claim]
   return isUuid(value) ? value.toLowerCase() : null
 }

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JWTVerifyGetKey } from 'jose'
-import type { TrustedIssuer } from '../../core/issuer.ts'
 import { AppError } from '../../core/errors.ts'
+import type { TrustedIssuer } from '../../core/issuer.ts'
 
 export interface KeySource {
   algorithms: readonly string[]
@@ -14,7 +14,8 @@ const FAILURE_PAUSE_MS = 3000
 
 export function createKeySource(issuer: TrustedIssuer, now: () => number): KeySource {
   const { keys } = issuer
-  if (keys.kind === 'jwks') return { algorithms: keys.algorithms, resolve: remoteKeys(new URL(keys.url), now) }
+  if (keys.kind === 'jwks')
+    return { algorithms: keys.algorithms, resolve: remoteKeys(new URL(keys.url), now) }
   const secret = new TextEncoder().encode(keys.secret)
   return {
     algorithms: ['HS256'],
@@ -33,13 +34,15 @@ function remoteKeys(url: URL, now: () => number): JWTVerifyGetKey {
     if (now() < pausedUntil) {
       // Tokens with a made-up `kid` must not shut out users whose keys are known.
       const known = remote.fresh ? remote.jwks() : undefined
-      if (known?.keys.some((key) => key.kid !== undefined && key.kid === header.kid)) return createLocalJWKSet(known)(header, token)
+      if (known?.keys.some((key) => key.kid !== undefined && key.kid === header.kid))
+        return createLocalJWKSet(known)(header, token)
       throw keysUnavailable()
     }
     try {
       return await remote(header, token)
     } catch (error) {
-      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
+      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
+        throw error
       if (isKeyFault(error)) throw error
       pausedUntil = now() + FAILURE_PAUSE_MS
       throw keysUnavailable(error)

@@ -46,10 +46,15 @@ export class MemoryFrontStore implements FrontStore {
     const user_id = this.#userOf(input.principal)
     const replay = this.#replay(user_id, input.idempotency)
     if (replay !== null) return replay
-    if ((this.credits.get(user_id) ?? input.opening_credits) < 5) throw new AppError('insufficient_credits', 'Insufficient credits')
+    if ((this.credits.get(user_id) ?? input.opening_credits) < 5)
+      throw new AppError('insufficient_credits', 'Insufficient credits')
     const run = newRun(user_id, input, this.#time())
     this.runs.set(run.id, { owner: user_id, run, input, steps: [], messages: [], artifacts: [], logs: [] })
-    if (input.idempotency) this.keys.set(`${user_id} ${input.idempotency.key}`, { body_sha256: input.idempotency.body_sha256, run_id: run.id })
+    if (input.idempotency)
+      this.keys.set(`${user_id} ${input.idempotency.key}`, {
+        body_sha256: input.idempotency.body_sha256,
+        run_id: run.id,
+      })
     this.addStatus(run.id, run.status)
     for (const warning of input.warnings) this.addLog(run.id, 'warning', warning, { event: 'warning' })
     return { run, publications: input.auto_start ? [publicationOf(run.id)] : [], replayed: false }
@@ -69,7 +74,13 @@ export class MemoryFrontStore implements FrontStore {
     return { run, publications: [], jobs: [] }
   }
 
-  async retryRun({ principal, run_id, limits, opening_credits, idempotency }: Parameters<FrontStore['retryRun']>[0]) {
+  async retryRun({
+    principal,
+    run_id,
+    limits,
+    opening_credits,
+    idempotency,
+  }: Parameters<FrontStore['retryRun']>[0]) {
     const { run, input } = this.#own('retryRun', principal, run_id)
     if (!['failed', 'timeout', 'cancelled'].includes(run.status)) throw badState('retry', run)
     return this.createRun({
@@ -87,7 +98,15 @@ export class MemoryFrontStore implements FrontStore {
     })
   }
 
-  async resumeRun({ principal, run_id, user_input }: { principal: Principal; run_id: string; user_input: string | null }) {
+  async resumeRun({
+    principal,
+    run_id,
+    user_input,
+  }: {
+    principal: Principal
+    run_id: string
+    user_input: string | null
+  }) {
     const { run } = this.#own('resumeRun', principal, run_id)
     if (run.status !== 'waiting_user' && run.status !== 'paused') throw badState('resume', run)
     if (user_input !== null) this.addMessage(run_id, 'user', user_input)
@@ -102,7 +121,14 @@ export class MemoryFrontStore implements FrontStore {
     return { run, publications: [] }
   }
 
-  async readRun({ principal, run_id, steps, messages, artifacts, logs }: Parameters<FrontStore['readRun']>[0]) {
+  async readRun({
+    principal,
+    run_id,
+    steps,
+    messages,
+    artifacts,
+    logs,
+  }: Parameters<FrontStore['readRun']>[0]) {
     const kept = this.#own('readRun', principal, run_id)
     const before = steps?.before ?? null
     const [stepRows, more_steps] = newest(
@@ -128,7 +154,9 @@ export class MemoryFrontStore implements FrontStore {
   async readLogs({ principal, run_id, after_seq, after_time, limit }: Parameters<FrontStore['readLogs']>[0]) {
     const { run, logs } = this.#own('readLogs', principal, run_id)
     const after = logs.filter(
-      (log) => log.seq > (after_seq ?? 0) && (after_time === null || microseconds(log.created_at) > microseconds(after_time)),
+      (log) =>
+        log.seq > (after_seq ?? 0) &&
+        (after_time === null || microseconds(log.created_at) > microseconds(after_time)),
     )
     return { logs: after.slice(0, limit), has_more: after.length > limit, status: run.status }
   }
@@ -151,7 +179,8 @@ export class MemoryFrontStore implements FrontStore {
   async listRuns({ principal, limit, before, status }: Parameters<FrontStore['listRuns']>[0]) {
     this.#called('listRuns')
     const owner = this.#userOf(principal)
-    const key = (row: { created_at: string; id: string }) => `${String(microseconds(row.created_at)).padStart(20, '0')} ${row.id}`
+    const key = (row: { created_at: string; id: string }) =>
+      `${String(microseconds(row.created_at)).padStart(20, '0')} ${row.id}`
     const rows = [...this.runs.values()]
       .filter((kept) => kept.owner === owner && (status === null || kept.run.status === status))
       .map((kept) => kept.run)
@@ -160,7 +189,12 @@ export class MemoryFrontStore implements FrontStore {
     return { runs: rows.slice(0, limit), has_more: rows.length > limit }
   }
 
-  async issueTicket({ principal, run_id, ticket_sha256, expires_at }: Parameters<FrontStore['issueTicket']>[0]) {
+  async issueTicket({
+    principal,
+    run_id,
+    ticket_sha256,
+    expires_at,
+  }: Parameters<FrontStore['issueTicket']>[0]) {
     this.#own('issueTicket', principal, run_id)
     this.tickets.set(ticket_sha256, { run_id, principal, expires_at, connection: 0, delivered: false })
   }
@@ -186,7 +220,15 @@ export class MemoryFrontStore implements FrontStore {
   /** Adds rows as the engine's transactions would. */
   addLog(run_id: string, log_type: LogType, message: string, metadata: Record<string, unknown>): LogRow {
     const kept = this.#kept(run_id)
-    const log: LogRow = { id: randomUUID(), run_id, seq: kept.logs.length + 1, log_type, message, metadata, created_at: this.#time() }
+    const log: LogRow = {
+      id: randomUUID(),
+      run_id,
+      seq: kept.logs.length + 1,
+      log_type,
+      message,
+      metadata,
+      created_at: this.#time(),
+    }
     kept.logs.push(log)
     return log
   }
@@ -198,12 +240,27 @@ export class MemoryFrontStore implements FrontStore {
     this.addLog(run_id, 'state_transition', `Run is ${status}`, { event: 'run', data })
   }
 
-  addMessage(run_id: string, role: MessageRow['role'], content: string, kind?: 'thinking' | 'answer'): MessageRow {
+  addMessage(
+    run_id: string,
+    role: MessageRow['role'],
+    content: string,
+    kind?: 'thinking' | 'answer',
+  ): MessageRow {
     const row: MessageRow = {
-      id: randomUUID(), run_id, step_id: null, role, content, tool_call_id: null, tool_name: null, attachments: [], metadata: {}, created_at: this.#time(),
+      id: randomUUID(),
+      run_id,
+      step_id: null,
+      role,
+      content,
+      tool_call_id: null,
+      tool_name: null,
+      attachments: [],
+      metadata: {},
+      created_at: this.#time(),
     }
     this.#kept(run_id).messages.push(row)
-    if (kind !== undefined) this.addLog(run_id, 'info', content, { event: 'message', message_id: row.id, data: { kind } })
+    if (kind !== undefined)
+      this.addLog(run_id, 'info', content, { event: 'message', message_id: row.id, data: { kind } })
     return row
   }
 
@@ -211,9 +268,28 @@ export class MemoryFrontStore implements FrontStore {
     const { steps } = this.#kept(run_id)
     const step_number = steps.length
     const row: StepRow = {
-      id: randomUUID(), run_id, parent_step_id: null, step_number, phase_number: 1, tool_type: 'shell', tool_name: 'shell', tool_input: { command: 'ls' },
-      status: 'pending', tool_output: null, output_text: null, tokens_used: 0, credits_used: 0, created_at: this.#time(), started_at: null,
-      completed_at: null, duration_ms: null, error_message: null, error_code: null, retry_count: 0, idempotency_key: `${run_id}:${step_number}`, metadata: {},
+      id: randomUUID(),
+      run_id,
+      parent_step_id: null,
+      step_number,
+      phase_number: 1,
+      tool_type: 'shell',
+      tool_name: 'shell',
+      tool_input: { command: 'ls' },
+      status: 'pending',
+      tool_output: null,
+      output_text: null,
+      tokens_used: 0,
+      credits_used: 0,
+      created_at: this.#time(),
+      started_at: null,
+      completed_at: null,
+      duration_ms: null,
+      error_message: null,
+      error_code: null,
+      retry_count: 0,
+      idempotency_key: `${run_id}:${step_number}`,
+      metadata: {},
       ...fields,
     }
     steps.push(row)
@@ -222,22 +298,46 @@ export class MemoryFrontStore implements FrontStore {
 
   changeStep(step: StepRow, fields: Partial<StepRow> & { status: StepRow['status'] }): void {
     Object.assign(step, fields)
-    this.addLog(step.run_id, 'info', `${step.tool_name} ${step.status}`, { event: 'step', step_id: step.id, data: { status: step.status } })
+    this.addLog(step.run_id, 'info', `${step.tool_name} ${step.status}`, {
+      event: 'step',
+      step_id: step.id,
+      data: { status: step.status },
+    })
   }
 
   addArtifact(run_id: string, fields: Partial<ArtifactRow>): ArtifactRow {
     const kept = this.#kept(run_id)
     const row: ArtifactRow = {
-      id: randomUUID(), run_id, step_id: null, user_id: kept.owner, filename: 'chart.svg', file_path: 'outputs/chart.svg', file_type: 'image/svg+xml',
-      file_size: 42, content_hash: 'a'.repeat(64), storage_bucket: 'agent-outputs', storage_key: 'k', public_url: null, signed_url: 'https://s/old',
-      signed_url_expires_at: '2099-01-01T00:00:00Z', metadata: {}, created_at: this.#time(), expires_at: null, deleted_at: null, ...fields,
+      id: randomUUID(),
+      run_id,
+      step_id: null,
+      user_id: kept.owner,
+      filename: 'chart.svg',
+      file_path: 'outputs/chart.svg',
+      file_type: 'image/svg+xml',
+      file_size: 42,
+      content_hash: 'a'.repeat(64),
+      storage_bucket: 'agent-outputs',
+      storage_key: 'k',
+      public_url: null,
+      signed_url: 'https://s/old',
+      signed_url_expires_at: '2099-01-01T00:00:00Z',
+      metadata: {},
+      created_at: this.#time(),
+      expires_at: null,
+      deleted_at: null,
+      ...fields,
     }
     kept.artifacts.push(row)
     this.addLog(run_id, 'success', 'File', { event: 'artifact', artifact_id: row.id })
     return row
   }
 
-  end(run_id: string, status: 'completed' | 'failed' | 'cancelled' | 'timeout', data: Record<string, unknown>): void {
+  end(
+    run_id: string,
+    status: 'completed' | 'failed' | 'cancelled' | 'timeout',
+    data: Record<string, unknown>,
+  ): void {
     const { run } = this.#kept(run_id)
     run.status = status
     run.completed_at = this.#time()
@@ -303,10 +403,34 @@ function publicationOf(run_id: string): Publication {
 
 function newRun(user_id: string, input: CreateRun, created_at: string): RunRow {
   return {
-    id: randomUUID(), user_id, tenant_id: user_id, project_id: input.project_id, prompt: input.prompt, mode: input.mode, config: {},
-    status: input.auto_start ? 'queued' : 'created', plan: null, plan_version: 0, current_phase: 0, current_step_id: null, total_steps: 0,
-    completed_steps: 0, failed_steps: 0, total_tokens_used: 0, total_credits_used: 0, estimated_credits: null, created_at, started_at: null,
-    completed_at: null, timeout_at: null, error_message: null, error_code: null, retry_count: 0, max_retries: 3, metadata: input.metadata,
-    tags: input.tags, deleted_at: null,
+    id: randomUUID(),
+    user_id,
+    tenant_id: user_id,
+    project_id: input.project_id,
+    prompt: input.prompt,
+    mode: input.mode,
+    config: {},
+    status: input.auto_start ? 'queued' : 'created',
+    plan: null,
+    plan_version: 0,
+    current_phase: 0,
+    current_step_id: null,
+    total_steps: 0,
+    completed_steps: 0,
+    failed_steps: 0,
+    total_tokens_used: 0,
+    total_credits_used: 0,
+    estimated_credits: null,
+    created_at,
+    started_at: null,
+    completed_at: null,
+    timeout_at: null,
+    error_message: null,
+    error_code: null,
+    retry_count: 0,
+    max_retries: 3,
+    metadata: input.metadata,
+    tags: input.tags,
+    deleted_at: null,
   }
 }

@@ -16,7 +16,11 @@ export function createLog(
     level,
     base: { service, ...(version === undefined ? {} : { version }) },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    formatters: { level: (_label: string, number: number) => ({ level: LEVELS[number as keyof typeof LEVELS] ?? String(number) }) },
+    formatters: {
+      level: (_label: string, number: number) => ({
+        level: LEVELS[number as keyof typeof LEVELS] ?? String(number),
+      }),
+    },
     serializers: { err: serializeError, path: serializeText, outcome: serializeText },
   }
   return destination === undefined ? pino(options) : pino(options, destination)
