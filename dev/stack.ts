@@ -13,7 +13,7 @@ import { formatEnv, functionEnv, userSettings } from './function-env.ts'
 import { functionRoutes, idleMs } from './function-routes.ts'
 import { createGateway, type Gateway } from './gateway/create-gateway.ts'
 import type { ScaleEvent } from './gateway/function-pool.ts'
-import { openLogFile } from './gateway/log-file.ts'
+import { type LogFile, openLogFile } from './gateway/log-file.ts'
 import { createJobs, type Jobs } from './jobs/create-jobs.ts'
 import { type Lock, LockedError, takeLock } from './lock.mjs'
 import { type ScriptedModel, startScriptedModel } from './model/startScriptedModel.ts'
@@ -108,11 +108,12 @@ interface Parts {
   gateway?: Gateway
   sweeper?: Sweeper
   qstash?: QStash
+  logFiles: LogFile[]
 }
 
 /** Brings the local stack up on one origin. Rejects with an Error whose message is one sentence that says what to do. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const parts: Parts = {}
+  const parts: Parts = { logFiles: [] }
   const log = options.log ?? (() => {})
   let closing: Promise<void> | undefined
   const close = () => {
@@ -142,7 +143,12 @@ async function start(
   if (options.fresh || !existsSync(join(dir, 'secrets.json'))) await removeState(dir)
   const secrets = await readSecrets(join(dir, 'secrets.json'), { origin })
   const settings = options.settings ?? userSettings(join(root, '.env'))
-  const partLog = openPartLog(join(dir, 'logs'))
+  const open = (name: string) => {
+    const file = openLogFile(join(dir, 'logs', name))
+    parts.logFiles.push(file)
+    return file
+  }
+  const partLog = createPartLog(open('stack.log'))
   const isScripted = !settings.ANTHROPIC_API_KEY
 
   const [postgres, build, model, { confinement, reason }] = await allOrNone([
@@ -169,7 +175,7 @@ async function start(
     token: secrets.sandboxToken,
     runnerPath: join(build.outDir, 'runner.mjs'),
     confinement,
-    log: createLog({ service: 'jobs', level: 'info' }, openDestination(join(dir, 'logs/jobs.log'))),
+    log: createLog({ service: 'jobs', level: 'info' }, open('jobs.log')),
   })
   parts.jobs = jobs
   const redis = createRedis({
@@ -388,6 +394,9 @@ async function closeParts(parts: Parts, log: (line: string) => void): Promise<vo
     () => parts.supabase?.close(),
     () => parts.postgres?.stop(),
     () => parts.watchdog?.dismiss(),
+    () => {
+      for (const file of parts.logFiles) file.close()
+    },
     () => parts.lock?.release(),
   ]
   for (const step of steps) {
@@ -399,18 +408,14 @@ async function closeParts(parts: Parts, log: (line: string) => void): Promise<vo
   }
 }
 
-function openPartLog(dir: string): (part: string, message: string, fields?: Record<string, unknown>) => void {
-  const file = openLogFile(join(dir, 'stack.log'))
+function createPartLog(
+  file: LogFile,
+): (part: string, message: string, fields?: Record<string, unknown>) => void {
   return (part, message, fields = {}) => {
     const { err, ...rest } = fields
     const reason = err instanceof Error ? { err: err.message } : {}
     file.write(`${JSON.stringify({ time: new Date().toISOString(), part, message, ...reason, ...rest })}\n`)
   }
-}
-
-function openDestination(path: string): { write(text: string): void } {
-  const file = openLogFile(path)
-  return { write: (text) => file.write(text) }
 }
 
 function pick<T extends object, K extends keyof T>(from: T, names: readonly K[]): Pick<T, K> {

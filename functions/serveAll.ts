@@ -1,6 +1,7 @@
 import { createLog } from '../shared/adapters/pino/log.ts'
-import { ConfigError, type Configs, readConfig } from '../shared/config/readConfig.ts'
+import { type Configs, readConfig } from '../shared/config/readConfig.ts'
 import type { Target } from '../shared/config/settings.ts'
+import { ConfigError } from '../shared/core/configError.ts'
 import { createApp } from '../shared/http/createApp.ts'
 import { type Running, serve } from '../shared/http/serve.ts'
 import { createExecute } from './execute/app.ts'

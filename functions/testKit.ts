@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createMemoryCache } from '../shared/adapters/memory/cache.ts'
 import { MemoryFrontStore } from '../shared/adapters/memory/frontStore.ts'
-import { type Configs, readConfig } from '../shared/config/readConfig.ts'
-import type { Target } from '../shared/config/settings.ts'
 import { AppError } from '../shared/core/errors.ts'
 import type { Plan } from '../shared/core/plan.ts'
 import type { App } from '../shared/http/env.ts'
@@ -15,28 +13,6 @@ import type { Publication, Scheduler } from '../shared/ports/scheduler.ts'
 export const ALICE = '00000000-0000-4000-8000-00000000000a'
 export const BOB = '00000000-0000-4000-8000-00000000000b'
 export const ORIGIN = 'https://app.example.com'
-
-/** Settings of a function for a test: everything required, nothing reachable. */
-export function testConfig<T extends Target>(target: T, changes: Record<string, string> = {}): Configs[T] {
-  return readConfig(target, {
-    HOST: '127.0.0.1',
-    PORT: '0',
-    PUBLIC_BASE_URL: 'http://api.example.com',
-    SUPABASE_URL: 'http://127.0.0.1:9',
-    SUPABASE_ANON_KEY: 'anon',
-    SUPABASE_ROLE_TOKEN: 'role',
-    UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9',
-    UPSTASH_REDIS_REST_TOKEN: 'redis',
-    TRUSTED_ISSUERS: JSON.stringify([
-      { issuer: 'https://p.example.com/auth/v1', user_id: 'sub', project_url: 'https://p.example.com' },
-    ]),
-    ALLOWED_ORIGINS: ORIGIN,
-    QSTASH_URL: 'http://127.0.0.1:9',
-    QSTASH_TOKEN: 'q',
-    LOG_LEVEL: 'silent',
-    ...changes,
-  })
-}
 
 /** Tokens `alice` and `bob` are users; every other is refused; `keys-away` meets an issuer whose keys cannot be had. */
 export function testIdentity({ expiresInSeconds = 3600 } = {}): Identity {

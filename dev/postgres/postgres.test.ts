@@ -171,14 +171,13 @@ describe('a project', () => {
   })
 
   it('is made again at every start without harm', async () => {
-    const server = await startPostgres({
-      dir: await mkdtemp(join(tmpdir(), 'agent-functions-pg-')),
-      fsync: false,
-    })
+    const home = await mkdtemp(join(tmpdir(), 'agent-functions-pg-'))
+    const server = await startPostgres({ dir: home, fsync: false })
     await Promise.all([createProject(server, 'one'), createProject(server, 'two')])
     await createProject(server, 'one')
     expect(await query(server.url('postgres', 'one'), 'select auth.uid() as uid')).toEqual([{ uid: null }])
     await server.remove()
+    await rm(home, { recursive: true, force: true })
   })
 })
 

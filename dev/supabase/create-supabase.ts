@@ -1,5 +1,4 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import type { JWK } from 'jose'
@@ -59,7 +58,7 @@ export async function createSupabase(options: SupabaseOptions): Promise<Supabase
   const [anonKey, serviceRoleKey] = await Promise.all([apiKey(keys, 'anon'), apiKey(keys, 'service_role')])
   const gate = access(minting, [anonKey, serviceRoleKey])
   await mkdir(options.storageDir, { recursive: true })
-  const disk = await openDisk(join(options.storageDir))
+  const disk = await openDisk(options.storageDir)
   const jwks = { keys: signing === 'ES256' ? [keys.publicJwk] : [] }
   const pools = {
     rest: openPool(options.databaseUrl('authenticator'), 20),

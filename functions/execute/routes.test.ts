@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { testConfig } from '../../shared/config/testConfig.ts'
 import { AppError } from '../../shared/core/errors.ts'
-import { ALICE, caller, ORIGIN, testConfig, testIdentity, testPorts } from '../testKit.ts'
+import { ALICE, caller, ORIGIN, testIdentity, testPorts } from '../testKit.ts'
 import { executeApp } from './routes.ts'
 
 const GHOST = '0f0f0f0f-0000-4000-8000-000000000000'

@@ -4,7 +4,7 @@ import type { StopReason } from '../../shared/engine/streamRun.ts'
 export class Connections {
   #open = new Set<AbortController>()
   #byTicket = new Map<string, { number: number; controller: AbortController }>()
-  #draining = false
+  #draining: boolean = false
 
   open(): AbortController {
     const controller = new AbortController()

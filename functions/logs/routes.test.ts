@@ -1,8 +1,9 @@
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import { testConfig } from '../../shared/config/testConfig.ts'
 import type { Running } from '../../shared/http/serve.ts'
-import { ALICE, caller, listen, testConfig, testIdentity, testPorts, twoPhases } from '../testKit.ts'
+import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from '../testKit.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
 import { type Frame, read } from './sseReader.ts'
@@ -371,7 +372,7 @@ describe('mode=stream', () => {
       if (index === whole.length - 1) expect(again.status).toBe(204)
       else expect(stored(again.frames())).toEqual(whole.slice(index + 1))
     }
-    const since = (frames[3]?.data.data as { created_at: string }).created_at
+    const since = (frames.map((frame) => frame.data.data)[3] as { created_at: string }).created_at
     expect(stored((await finished(`${url}&since=${since}`)).frames())[0]?.id).toBe('4')
   })
 
@@ -469,6 +470,27 @@ describe('who may read', () => {
       expect(await newer.end).toBe('clean')
     },
   )
+})
+
+describe('two processes', () => {
+  it('end the older connection of a ticket over the cache', async () => {
+    const env = await setup()
+    const connections = new Connections()
+    const second = await listen(logsApp(testConfig('logs'), { ...env.ports, connections }), () =>
+      connections.drain(),
+    )
+    open.push(second)
+    const { ticket } = (await env.alice.post('/agent/stream-ticket', { run_id: env.run_id })).body
+    const older = await read(`${env.named}?ticket=${ticket}`)
+    await older.until((frame) => frame.id === '1')
+    const newer = await read(
+      `http://127.0.0.1:${second.port}/agent/run/${env.run_id}/stream?ticket=${ticket}`,
+    )
+    expect(await older.end).toBe('clean')
+    expect(older.frames().at(-1)?.retry).toBe('60000')
+    await newer.until((frame) => frame.id === '1')
+    newer.close()
+  })
 })
 
 describe('readers and servers that go away', () => {

@@ -1,7 +1,7 @@
-import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import { createSignatureVerifier } from '../../shared/adapters/qstash/signature.ts'
 import { createStepStore } from '../../shared/adapters/supabase/step-store.ts'
+import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { StepConfig } from '../../shared/config/readConfig.ts'
 import { schedulerOptions } from '../../shared/config/schedulerOptions.ts'
 import { lazy } from '../../shared/core/lazy.ts'
@@ -27,7 +27,11 @@ export async function createStep(config: StepConfig): Promise<Service> {
   })
   const model = lazy(async () => {
     const { createModel } = await import('../../shared/adapters/anthropic/model.ts')
-    return createModel({ apiKey: config.anthropicApiKey, baseUrl: config.anthropicBaseUrl, model: config.model })
+    return createModel({
+      apiKey: config.anthropicApiKey,
+      baseUrl: config.anthropicBaseUrl,
+      model: config.model,
+    })
   })
   const sandbox = lazy(async () => {
     const { createLocalSandbox } = await import('../../shared/adapters/local/sandbox.ts')

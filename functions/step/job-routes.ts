@@ -1,9 +1,20 @@
 import type * as z from 'zod'
-import { JOB_OUTPUT_BODY_BYTES, jobOutputRequest, jobResultRequest, jobSha256, jobStartRequest } from '../../shared/contract/job.ts'
+import {
+  JOB_OUTPUT_BODY_BYTES,
+  jobOutputRequest,
+  jobResultRequest,
+  jobSha256,
+  jobStartRequest,
+} from '../../shared/contract/job.ts'
 import { watchFlag } from '../../shared/contract/live.ts'
 import { jobPath } from '../../shared/contract/step.ts'
 import { AppError } from '../../shared/core/errors.ts'
-import { TOOL_MEMORY_BYTES, TOOL_OUTPUT_BYTES, WORKSPACE_BYTES, WORKSPACE_FILES } from '../../shared/core/limits.ts'
+import {
+  TOOL_MEMORY_BYTES,
+  TOOL_OUTPUT_BYTES,
+  WORKSPACE_BYTES,
+  WORKSPACE_FILES,
+} from '../../shared/core/limits.ts'
 import { storableJson } from '../../shared/core/storableJson.ts'
 import { finishJob } from '../../shared/engine/finish-job.ts'
 import { blobReceipt, type JobId, sha256Hex } from '../../shared/engine/job-token.ts'
@@ -17,7 +28,11 @@ const MAX_TOKEN_CHARS = 512
 const BASE = '/agent/step/job/:run_id/:step_number'
 
 /** The door (contract/job.ts): what a job's runner may ask with its one-time token. */
-export function addJobRoutes(app: App, deps: StepDeps, limits: { maxJsonBytes: number; maxBlobBytes: number }): void {
+export function addJobRoutes(
+  app: App,
+  deps: StepDeps,
+  limits: { maxJsonBytes: number; maxBlobBytes: number },
+): void {
   const { store, cache, blobs, settings } = deps
 
   route(app, [`${BASE}/start`], {
@@ -57,7 +72,8 @@ export function addJobRoutes(app: App, deps: StepDeps, limits: { maxJsonBytes: n
     }
     const { user_id } = await store.checkJob(ids)
     const bytes = await rawBytes(context, limits.maxBlobBytes)
-    if (sha256Hex(bytes) !== sha256.data) throw new AppError('invalid_request', 'The bytes do not have this hash')
+    if (sha256Hex(bytes) !== sha256.data)
+      throw new AppError('invalid_request', 'The bytes do not have this hash')
     await blobs.put(user_id, sha256.data, bytes)
     return context.json({ receipt: blobReceipt(settings.secret, job, sha256.data, bytes.length) })
   })
@@ -70,7 +86,13 @@ export function addJobRoutes(app: App, deps: StepDeps, limits: { maxJsonBytes: n
         const { step_id, cancelled } = await store.checkJob(ids)
         const [watched] = await Promise.all([
           cache.hasFlag(watchFlag(job.runId)),
-          cancelled ? undefined : sendLive(cache, job.runId, chunks.map((chunk) => ({ t: 'terminal' as const, step_id, ...chunk }))),
+          cancelled
+            ? undefined
+            : sendLive(
+                cache,
+                job.runId,
+                chunks.map((chunk) => ({ t: 'terminal' as const, step_id, ...chunk })),
+              ),
         ])
         return context.json({ watched, cancelled })
       },
@@ -84,7 +106,9 @@ export function addJobRoutes(app: App, deps: StepDeps, limits: { maxJsonBytes: n
         const body = await rawBody(context, limits.maxJsonBytes)
         const result = parseBody(jobResultRequest, body)
         await finishJob(deps, job, token, body, result)
-        context.get('log').info({ run_id: job.runId, step_number: job.stepNumber, outcome: result.outcome.kind }, 'job ended')
+        context
+          .get('log')
+          .info({ run_id: job.runId, step_number: job.stepNumber, outcome: result.outcome.kind }, 'job ended')
         return context.json({ ok: true })
       },
     ],
@@ -101,9 +125,14 @@ interface Identified {
 function identify(context: AppContext): Identified {
   const path = jobPath.safeParse(context.req.param())
   const token = /^bearer ([\w.~+/=-]+)$/i.exec(context.req.header('authorization') ?? '')?.[1]
-  if (!path.success || token === undefined || token.length > MAX_TOKEN_CHARS) throw new AppError('unauthorized', 'Unknown job')
+  if (!path.success || token === undefined || token.length > MAX_TOKEN_CHARS)
+    throw new AppError('unauthorized', 'Unknown job')
   const { run_id, step_number } = path.data
-  return { job: { runId: run_id, stepNumber: step_number }, token, ids: { run_id, step_number, token_sha256: sha256Hex(token) } }
+  return {
+    job: { runId: run_id, stepNumber: step_number },
+    token,
+    ids: { run_id, step_number, token_sha256: sha256Hex(token) },
+  }
 }
 
 function parseBody<T>(schema: z.ZodType<T>, body: string): T {
@@ -116,7 +145,10 @@ function parseBody<T>(schema: z.ZodType<T>, body: string): T {
   const parsed = schema.safeParse(storableJson(value))
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
-    throw new AppError('invalid_request', `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'invalid'}`)
+    throw new AppError(
+      'invalid_request',
+      `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'invalid'}`,
+    )
   }
   return parsed.data
 }

@@ -50,7 +50,9 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
         const duration_ms = Math.round(performance.now() - started)
         context.get('log').info({ run_id, step_number, outcome: advance.outcome, duration_ms }, 'step')
         if (advance.outcome === 'leased') {
-          throw new AppError('unavailable', 'The step is in work', { retryAfterSeconds: advance.retryAfterSeconds })
+          throw new AppError('unavailable', 'The step is in work', {
+            retryAfterSeconds: advance.retryAfterSeconds,
+          })
         }
         return context.json(advance)
       },

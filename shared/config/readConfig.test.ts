@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { testConfig } from '../../functions/testKit.ts'
-import { ConfigError, readConfig } from './readConfig.ts'
+import { ConfigError } from '../core/configError.ts'
+import { readConfig } from './readConfig.ts'
 import { readTarget } from './readTarget.ts'
+import { testConfig } from './testConfig.ts'
 
 function faultsOf(read: () => unknown): string {
   try {

@@ -1,3 +1,4 @@
+import { ConfigError } from '../core/configError.ts'
 import { common, execute, front, logs, type Setting, status, step, type Target } from './settings.ts'
 import { VERSION } from './version.ts'
 
@@ -26,16 +27,6 @@ const SETTINGS = {
   status: { ...common, ...front, ...status },
   logs: { ...common, ...front, ...logs },
   step: { ...common, ...step },
-}
-
-/** Says every missing or wrong setting, and what each is for. Never contains a value. */
-export class ConfigError extends Error {
-  readonly faults: readonly string[]
-  constructor(faults: readonly string[]) {
-    super(`Settings are missing or wrong:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
-    this.name = 'ConfigError'
-    this.faults = faults
-  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ConfigError } from './readConfig.ts'
+import { ConfigError } from '../core/configError.ts'
 import { TARGETS, type Target } from './settings.ts'
 
 /** FUNCTION_TARGET: which function the all-in-one entry serves; null for all of them. */

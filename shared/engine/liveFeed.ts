@@ -13,7 +13,7 @@ export class LiveFeed {
   #buffered = 0
   #wake: (() => void) | undefined
   #onReady: (() => void) | undefined
-  #live = false
+  #live: boolean = false
 
   constructor(cache: Cache, channel: string, signal: AbortSignal) {
     this.#cache = cache

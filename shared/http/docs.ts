@@ -9,7 +9,6 @@ import { route } from './route.ts'
 const ASSETS: Readonly<Record<string, string>> = {
   'swagger-ui.css': 'text/css; charset=utf-8',
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
-  'favicon-32x32.png': 'image/png',
 }
 
 /** Swagger UI sets styles on elements, so inline styles are allowed; scripts only from here. */
@@ -23,7 +22,7 @@ const PAGE = `<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Agent API</title>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+<link rel="icon" href="data:,">
 </head>
 <body>
 <div id="swagger-ui"></div>

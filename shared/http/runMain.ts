@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { ConfigError } from '../config/readConfig.ts'
+import { ConfigError } from '../core/configError.ts'
 import type { Running } from './serve.ts'
 
 /**

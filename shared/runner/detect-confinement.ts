@@ -57,6 +57,7 @@ async function tryConfinement(confinement: Confinement): Promise<string | undefi
       stdin: undefined,
       timeoutSeconds: 10,
       outputBytes: 4096,
+      namedPipes: false,
       onOutput: () => undefined,
       signal: new AbortController().signal,
     })

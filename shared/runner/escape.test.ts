@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readProcess } from './processes.ts'
@@ -38,7 +38,7 @@ describe.each(confined)('a tool in $confinement (ordinary user: $asUser)', (vari
     const port = (server.address() as AddressInfo).port
     const repository = new URL('../..', import.meta.url).pathname
     const places = [
-      homedir(),
+      userInfo().homedir,
       '/root',
       '/home',
       '/etc/shadow',

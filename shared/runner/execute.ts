@@ -18,6 +18,8 @@ export interface ExecuteOptions {
   stdin: number | undefined
   timeoutSeconds: number
   outputBytes: number
+  /** Gives the tool pipes that it can open by name (output-pipe.ts). Not in a worker thread: it would close them a second time. */
+  namedPipes: boolean
   floodBytes?: number
   onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void
   /** Aborting kills the tool; the outcome is then the reason's, an outcome or anything else for `killed`. */
@@ -38,16 +40,28 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
   const wrapped = confine(confinement, box)
   const [command = '', ...argv] = wrapped.argv
   const started = performance.now()
-  const pipes = await openOutputPipes(box.directories.root, ['stdout', 'stderr'])
+  const pipes = options.namedPipes
+    ? await openOutputPipes(box.directories.root, ['stdout', 'stderr'])
+    : undefined
   const child = spawn(command, argv, {
     cwd: wrapped.cwd,
     env: wrapped.env,
     // Unconfined: an own process group, so that the group can be killed; a sandbox dies with its first process.
     detached: confinement === 'none',
-    stdio: [options.stdin ?? 'ignore', pipes.stdout.writeEnd, pipes.stderr.writeEnd, 'pipe', 'pipe'],
+    stdio: [
+      options.stdin ?? 'ignore',
+      pipes?.stdout.writeEnd ?? 'pipe',
+      pipes?.stderr.writeEnd ?? 'pipe',
+      'pipe',
+      'pipe',
+    ],
   })
-  pipes.stdout.release()
-  pipes.stderr.release()
+  pipes?.stdout.release()
+  pipes?.stderr.release()
+  const streams = {
+    stdout: pipes?.stdout.stream ?? child.stdout,
+    stderr: pipes?.stderr.stream ?? child.stderr,
+  }
   const kept = { stdout: new KeptOutput(options.outputBytes), stderr: new KeptOutput(options.outputBytes) }
   const strays = confinement === 'none' ? () => listStrays(box.directories.root) : undefined
   let stopped: JobOutcome | undefined
@@ -65,7 +79,7 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
   let received = 0
   const floodBytes = options.floodBytes ?? OUTPUT_FLOOD_BYTES
   for (const stream of ['stdout', 'stderr'] as const) {
-    pipes[stream].stream.on('data', (bytes: Buffer) => {
+    streams[stream]?.on('data', (bytes: Buffer) => {
       received += bytes.byteLength
       if (stopped?.kind === 'output_limit') return
       kept[stream].add(bytes)
@@ -107,9 +121,9 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
   if (confinement === 'none' && child.pid !== undefined) kill(-child.pid)
   const first = await firstProcess(await settle(status, ''))
   const gone = await killAll([...(await leftovers), ...first], strays)
-  await settle(Promise.all([ended(pipes.stdout.stream), ended(pipes.stderr.stream)]), undefined)
-  pipes.stdout.stream.destroy()
-  pipes.stderr.stream.destroy()
+  await settle(Promise.all([ended(streams.stdout), ended(streams.stderr)]), undefined)
+  streams.stdout?.destroy()
+  streams.stderr?.destroy()
   if (!gone) throw new Error('a process of the tool could not be killed')
   if ((await settle(ready, '')) !== 'ready\n') {
     throw new Error(
@@ -159,8 +173,8 @@ async function waitForExit(
   })
 }
 
-async function ended(stream: Readable): Promise<void> {
-  if (stream.closed) return
+async function ended(stream: Readable | null): Promise<void> {
+  if (!stream || stream.closed) return
   await new Promise<void>((resolve) => {
     stream.once('close', () => resolve())
   })

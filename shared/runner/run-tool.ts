@@ -89,6 +89,7 @@ export async function runTool(options: {
       stdin: stdin?.fd,
       timeoutSeconds,
       outputBytes: limits.output_bytes,
+      namedPipes: true,
       onOutput: options.onOutput,
       signal: AbortSignal.any([options.signal, watch.signal]),
     })

@@ -70,8 +70,7 @@ export function callSql(values: Values, routine: Routine, given: Arguments): str
   const name = `${identifier(routine.schema)}.${identifier(routine.name)}`
   const { from, list } = argumentsSql(values, routine, given)
   if (routine.columns === null) {
-    const column = routine.set ? ' as r (v)' : ' as r (v)'
-    return `select r.v from ${from}lateral ${name}(${list})${column}`
+    return `select r.v from ${from}lateral ${name}(${list}) as r (v)`
   }
   return `select r.* from ${from}lateral ${name}(${list}) as r`
 }
