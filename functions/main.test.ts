@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
-import { targetOf } from './targetOf.ts'
+import { targetOf } from './target-of.ts'
 
 const children: ChildProcess[] = []
 afterEach(() => {

@@ -1,5 +1,5 @@
 import type { Conversation } from './conversation.ts'
-import { fileName } from './fileDemo.ts'
+import { fileName } from './file-demo.ts'
 import type { ScriptTurn } from './script.ts'
 import type { Words } from './words/words.ts'
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { respond } from './respond.ts'
 import type { ScriptRequest } from './script.ts'
-import { type LoopResult, runLoop, type Turn } from './toolLoop.ts'
+import { type LoopResult, runLoop, type Turn } from './tool-loop.ts'
 
 const PROMPT =
   'Analyse the attached file: what is in it, what stands out? Give me a CSV, an SVG chart and a short answer.'

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { testConfig } from '../../shared/config/testConfig.ts'
+import { testConfig } from '../../shared/config/test-config.ts'
 import { AppError } from '../../shared/core/errors.ts'
-import { ALICE, caller, ORIGIN, testIdentity, testPorts } from '../testKit.ts'
+import { ALICE, caller, ORIGIN, testIdentity, testPorts } from '../test-kit.ts'
 import { executeApp } from './routes.ts'
 
 const GHOST = '0f0f0f0f-0000-4000-8000-000000000000'

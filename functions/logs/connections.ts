@@ -1,4 +1,4 @@
-import type { StopReason } from '../../shared/engine/streamRun.ts'
+import type { StopReason } from '../../shared/engine/stream-run.ts'
 
 /** The open streams of this process, to end them: all at shutdown, an older one of a ticket when a newer one comes. */
 export class Connections {

@@ -1,12 +1,12 @@
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { testConfig } from '../../shared/config/testConfig.ts'
+import { testConfig } from '../../shared/config/test-config.ts'
 import type { Running } from '../../shared/http/serve.ts'
-import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from '../testKit.ts'
+import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from '../test-kit.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
-import { type Frame, read } from './sseReader.ts'
+import { type Frame, read } from './sse-reader.ts'
 
 const open: Running[] = []
 afterEach(async () => {

@@ -1,17 +1,17 @@
 import type { Handler } from 'hono'
-import type { LogsConfig } from '../../shared/config/readConfig.ts'
+import type { LogsConfig } from '../../shared/config/read-config.ts'
 import { runIdOf } from '../../shared/contract/input.ts'
 import { parseLogs } from '../../shared/contract/logs.ts'
 import { showLog } from '../../shared/contract/present.ts'
-import { issueTicket, TICKET_FIRST_USE_SECONDS } from '../../shared/engine/issueTicket.ts'
-import { readLogs } from '../../shared/engine/readLogs.ts'
+import { issueTicket, TICKET_FIRST_USE_SECONDS } from '../../shared/engine/issue-ticket.ts'
+import { readLogs } from '../../shared/engine/read-logs.ts'
 import { requireCaller } from '../../shared/http/auth.ts'
 import { readJson } from '../../shared/http/body.ts'
-import { createApp } from '../../shared/http/createApp.ts'
+import { createApp } from '../../shared/http/create-app.ts'
 import type { App, AppEnv } from '../../shared/http/env.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
 import type { LogsPorts } from './ports.ts'
-import { streamHandler } from './streamHandler.ts'
+import { streamHandler } from './stream-handler.ts'
 
 const PATHS = ['/agent/logs', '/functions/v1/agent-logs', '/functions/v1/agent-logs-phase2']
 const STREAM_PATHS = ['/agent/run/:run_id/stream', '/agent/stream/:run_id']

@@ -1,7 +1,7 @@
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
-import type { StatusConfig } from '../../shared/config/readConfig.ts'
+import type { StatusConfig } from '../../shared/config/read-config.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
 import { statusApp } from './routes.ts'

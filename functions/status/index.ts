@@ -1,6 +1,6 @@
-import { readConfig } from '../../shared/config/readConfig.ts'
-import { runMain } from '../../shared/http/runMain.ts'
-import { serveService } from '../../shared/http/serveService.ts'
+import { readConfig } from '../../shared/config/read-config.ts'
+import { runMain } from '../../shared/http/run-main.ts'
+import { serveService } from '../../shared/http/serve-service.ts'
 import { createStatus } from './app.ts'
 
 await runMain(async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { testConfig } from '../../shared/config/testConfig.ts'
+import { testConfig } from '../../shared/config/test-config.ts'
 import { statusAnswer } from '../../shared/contract/status.ts'
-import { caller, testPorts, twoPhases } from '../testKit.ts'
+import { caller, testPorts, twoPhases } from '../test-kit.ts'
 import { statusApp } from './routes.ts'
 
 const PLAN = twoPhases()

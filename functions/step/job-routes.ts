@@ -15,7 +15,7 @@ import {
   WORKSPACE_BYTES,
   WORKSPACE_FILES,
 } from '../../shared/core/limits.ts'
-import { storableJson } from '../../shared/core/storableJson.ts'
+import { storableJson } from '../../shared/core/storable-json.ts'
 import { finishJob } from '../../shared/engine/finish-job.ts'
 import { blobReceipt, type JobId, sha256Hex } from '../../shared/engine/job-token.ts'
 import { sendLive } from '../../shared/engine/live.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { decide, MAX_CALLS_A_TURN } from './decide.ts'
-import { makeInvalidToolInput } from './toolInput.ts'
+import { makeInvalidToolInput } from './tool-input.ts'
 
 const position = { currentPhase: 1, totalPhases: 2, status: 'executing' as const }
 const tools = { known: new Set(['shell']), validate: (_name: string, input: unknown) => (input === 'bad' ? 'it is bad' : undefined) }

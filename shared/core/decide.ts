@@ -1,5 +1,5 @@
 import type { RunStatus } from './run.ts'
-import { invalidToolInput } from './toolInput.ts'
+import { invalidToolInput } from './tool-input.ts'
 
 /** What a model's turn says, without its wire format. */
 export interface Turn {

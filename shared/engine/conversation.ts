@@ -1,7 +1,7 @@
 import type { AssistantBlock, ModelMessage, ToolResultBlock, UserBlock } from '../ports/model.ts'
 import type { ConversationMessage } from '../ports/store.ts'
 import { SUBMIT_PLAN } from './prompts/planner.ts'
-import { userRequest } from './prompts/userRequest.ts'
+import { userRequest } from './prompts/user-request.ts'
 
 export interface Conversation {
   messages: ModelMessage[]

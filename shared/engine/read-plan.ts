@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { planSchema } from '../contract/rows.ts'
 import type { Plan } from '../core/plan.ts'
-import { invalidToolInput } from '../core/toolInput.ts'
+import { invalidToolInput } from '../core/tool-input.ts'
 import { MAX_PLAN_PHASES } from './prompts/planner.ts'
 
 const submitted = z.object({

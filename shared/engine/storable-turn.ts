@@ -1,5 +1,5 @@
-import { storableJson } from '../core/storableJson.ts'
-import { makeInvalidToolInput } from '../core/toolInput.ts'
+import { storableJson } from '../core/storable-json.ts'
+import { makeInvalidToolInput } from '../core/tool-input.ts'
 import type { ModelTurn } from '../ports/model.ts'
 
 /** The turn as Postgres can hold it; a tool input nested too deep becomes one that is answered with an error. */

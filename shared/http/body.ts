@@ -1,6 +1,6 @@
 import { bodyLimit } from 'hono/body-limit'
 import { AppError } from '../core/errors.ts'
-import { storableJson } from '../core/storableJson.ts'
+import { storableJson } from '../core/storable-json.ts'
 import type { AppContext } from './env.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { Profile } from '../profile.ts'
-import type { SummaryLabels } from '../programs/summaryPrograms.ts'
+import type { SummaryLabels } from '../programs/summary-programs.ts'
 
 /** What the answer tells, read from tool results. */
 export interface Facts {

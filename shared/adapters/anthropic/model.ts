@@ -5,10 +5,10 @@ import {
   type ModelTurn,
   type ModelTurnOptions,
 } from '../../ports/model.ts'
-import { boundedFetch, ResponseTooLarge } from './boundedFetch.ts'
-import { toModelError } from './toModelError.ts'
-import { toRequest } from './toRequest.ts'
-import { TurnCollector } from './turnCollector.ts'
+import { boundedFetch, ResponseTooLarge } from './bounded-fetch.ts'
+import { toModelError } from './to-model-error.ts'
+import { toRequest } from './to-request.ts'
+import { TurnCollector } from './turn-collector.ts'
 
 /** After `message_stop` a server closes at once; waiting this long for it keeps the connection reusable, and no turn waits more. */
 const CLOSE_WAIT_MS = 20

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { invalidToolInput } from '../../core/toolInput.ts'
+import { invalidToolInput } from '../../core/tool-input.ts'
 import { ModelError, type ModelErrorKind, type ModelRequest } from '../../ports/model.ts'
 import { type AnthropicModelOptions, createModel } from './model.ts'
 

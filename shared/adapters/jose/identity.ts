@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts'
 import type { TrustedIssuer } from '../../core/issuer.ts'
 import { isUuid } from '../../core/uuid.ts'
 import type { Caller, Identity } from '../../ports/identity.ts'
-import { createKeySource, type KeySource } from './keySource.ts'
+import { createKeySource, type KeySource } from './key-source.ts'
 
 /** Supabase's tokens have about 1 KB; 8 KiB leaves room for claims and bounds what is decoded for strangers. */
 const MAX_TOKEN_BYTES = 8 * 1024

@@ -1,6 +1,6 @@
 import { PostgrestClient } from '@supabase/postgrest-js'
 import { AppError, isErrorCode } from '../../core/errors.ts'
-import { storableJson } from '../../core/storableJson.ts'
+import { storableJson } from '../../core/storable-json.ts'
 
 export interface SupabaseOptions {
   /** Project URL, without `/rest/v1`. */

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Plan } from '../../core/plan.ts'
 import { listFiles } from './files.ts'
-import { phaseNote } from './phaseNote.ts'
+import { phaseNote } from './phase-note.ts'
 import { plannerPrompt, submitPlanTool } from './planner.ts'
-import { planRepair } from './planRepair.ts'
+import { planRepair } from './plan-repair.ts'
 import { supervisorPrompt } from './supervisor.ts'
-import { userRequest } from './userRequest.ts'
+import { userRequest } from './user-request.ts'
 
 const phase = { required_capabilities: ['code'], estimated_credits: 7, expected_outputs: [] }
 const plan: Plan = {

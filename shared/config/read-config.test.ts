@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError } from '../core/config-error.ts'
+import { readConfig } from './read-config.ts'
+import { readTarget } from './read-target.ts'
+import { testConfig } from './test-config.ts'
+
+function faultsOf(read: () => unknown): string {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+  throw new Error('no fault was found')
+}
+
+describe('readConfig', () => {
+  it('has documented defaults, and is frozen', () => {
+    const config = testConfig('execute')
+    expect(config).toMatchObject({
+      runTimeoutSeconds: 3600,
+      runMaxSteps: 200,
+      openingCredits: 10_000,
+      maxAttachments: 20,
+      maxAttachmentBytes: 52_428_800,
+    })
+    expect(testConfig('logs')).toMatchObject({
+      streamMaxSeconds: 280,
+      streamHeartbeatSeconds: 15,
+      idleEndSeconds: 60,
+      allowTokenInQuery: false,
+    })
+    expect(Object.isFrozen(config)).toBe(true)
+    expect(config.issuers[0]).toMatchObject({
+      audience: 'authenticated',
+      keys: { kind: 'jwks', url: 'https://p.example.com/auth/v1/.well-known/jwks.json' },
+    })
+  })
+
+  it('says every missing and wrong setting at once, with what it is for and without its value', () => {
+    const text = faultsOf(() =>
+      readConfig('step', {
+        PORT: '99999',
+        SUPABASE_URL: 'hunter2',
+        SWEEP_SECRET: 'too-short-secret',
+        AGENT_MODEL: ' ',
+      }),
+    )
+    for (const name of [
+      'PORT',
+      'SUPABASE_URL',
+      'SUPABASE_ROLE_TOKEN',
+      'QSTASH_TOKEN',
+      'ANTHROPIC_API_KEY',
+      'SWEEP_SECRET',
+      'AGENT_SECRET',
+      'SANDBOX_URL',
+    ]) {
+      expect(text).toMatch(new RegExp(`^ {2}${name} .+: .+`, 'm'))
+    }
+    expect(text).not.toMatch(/hunter2|too-short-secret|AGENT_MODEL/)
+  })
+
+  it.each([
+    [{ issuer: 'i', user_id: 'sub', hs256_secret: 'x'.repeat(40) }, 'until'],
+    [{ issuer: 'i', user_id: 'sub', hs256_secret: 'hunter2hunter2', until: '2030-01-01' }, 'hs256_secret'],
+    [{ issuer: 'i', user_id: 'sub', algorithms: ['HS256'] }, 'algorithms'],
+    [{ issuer: 'i', user_id: 'sub', algorithms: ['none'] }, 'algorithms'],
+    [
+      {
+        issuer: 'i',
+        user_id: 'sub',
+        jwks_url: 'https://i/j',
+        hs256_secret: 'x'.repeat(40),
+        until: '2030-01-01',
+      },
+      'row each',
+    ],
+    [{ issuer: 'i' }, 'user_id'],
+  ])('refuses the issuer %j', (row, word) => {
+    const text = faultsOf(() => testConfig('status', { TRUSTED_ISSUERS: JSON.stringify([row]) }))
+    expect(text).toContain('TRUSTED_ISSUERS')
+    expect(text).toContain(word)
+    expect(text).not.toContain('hunter2')
+  })
+
+  it.each(['*.example.com', 'https://a.example.com/path', 'a.example.com'])(
+    'refuses the origin %s',
+    (origin) => {
+      expect(
+        faultsOf(() => testConfig('logs', { ALLOWED_ORIGINS: `https://ok.example.com, ${origin}` })),
+      ).toContain('ALLOWED_ORIGINS')
+    },
+  )
+
+  it('knows the four targets', () => {
+    expect(readTarget({})).toBeNull()
+    expect(readTarget({ FUNCTION_TARGET: 'logs' })).toBe('logs')
+    expect(faultsOf(() => readTarget({ FUNCTION_TARGET: 'constructor' }))).toContain('FUNCTION_TARGET')
+  })
+})
