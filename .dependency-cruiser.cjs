@@ -9,14 +9,25 @@ const layer = (name, path, allowed) => ({
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'no-orphans', severity: 'error', from: { orphan: true, pathNot: '(\\.d\\.mts|\\.test\\.ts|\\.config\\.ts|\\.mjs)$' }, to: {} },
+    {
+      name: 'no-orphans',
+      severity: 'error',
+      from: { orphan: true, pathNot: '(\\.d\\.mts|\\.test\\.ts|\\.config\\.ts|\\.mjs)$' },
+      to: {},
+    },
     layer('core-imports-core', '^shared/core/', ['^shared/core/']),
     layer('contract-imports-core', '^shared/contract/', ['^shared/(core|contract)/']),
     layer('ports-are-types', '^shared/ports/', ['^shared/(core|contract|ports)/']),
     layer('tools-below-engine', '^shared/tools/', ['^shared/(core|contract|ports|tools)/']),
     layer('engine-knows-no-adapter', '^shared/engine/', ['^shared/(core|contract|ports|tools|engine)/']),
-    layer('adapters-apart', '^shared/adapters/([^/]+)/', ['^shared/(core|contract|ports)/', '^shared/adapters/$1/']),
-    layer('http-above-engine-ports', '^shared/http/', ['^shared/(core|contract|ports|http)/', '^shared/config/']),
+    layer('adapters-apart', '^shared/adapters/([^/]+)/', [
+      '^shared/(core|contract|ports)/',
+      '^shared/adapters/$1/',
+    ]),
+    layer('http-above-engine-ports', '^shared/http/', [
+      '^shared/(core|contract|ports|http)/',
+      '^shared/config/',
+    ]),
     layer('config-reads-core', '^shared/config/', ['^shared/(core|config)/']),
     layer('runner-stands-alone', '^shared/runner/', ['^shared/(core|contract|runner)/']),
     layer('functions-apart', '^functions/([^/]+)/', ['^shared/', '^functions/$1/']),
@@ -37,7 +48,10 @@ module.exports = {
     ].map(([folder, name]) => ({
       name: `sdk-only-in-${folder}`,
       severity: 'error',
-      from: { path: '^(shared|functions)/', pathNot: [`^shared/adapters/${folder}/`, '\\.(test|suite)\\.ts$'] },
+      from: {
+        path: '^(shared|functions)/',
+        pathNot: [`^shared/adapters/${folder}/`, '\\.(test|suite)\\.ts$'],
+      },
       to: { path: `^node_modules/${name}` },
     })),
   ],
@@ -46,6 +60,9 @@ module.exports = {
     exclude: { path: '(^|/)(dist|\\.local)/' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
   },
 }

@@ -4,7 +4,7 @@ import { type ServerType, serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { Log } from '../../shared/ports/log.ts'
-import type { Confinement } from '../../shared/runner/detect-confinement.ts'
+import type { Confinement } from '../../shared/runner/confinement.ts'
 import { JobBoard } from './job-board.ts'
 import { jobSpec } from './job-record.ts'
 

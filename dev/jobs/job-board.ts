@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Log } from '../../shared/ports/log.ts'
 import type { JobSpec, JobState } from '../../shared/ports/sandbox.ts'
-import type { Confinement } from '../../shared/runner/detect-confinement.ts'
+import type { Confinement } from '../../shared/runner/confinement.ts'
 import { DoorError } from '../../shared/runner/door.ts'
 import type { RunnerJob } from '../../shared/runner/job.ts'
 import { reportLost } from '../../shared/runner/run-job.ts'

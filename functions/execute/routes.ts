@@ -4,19 +4,14 @@ import { idempotencyOf } from '../../shared/contract/idempotency-key.ts'
 import { runIdOf } from '../../shared/contract/input.ts'
 import { percentageOf } from '../../shared/contract/present.ts'
 import { parseRunsQuery, runsCursor } from '../../shared/contract/runs-query.ts'
-import type { FrontPorts } from '../../shared/engine/create-run.ts'
 import { listRuns } from '../../shared/engine/list-runs.ts'
-import type { AttachmentPorts } from '../../shared/engine/read-attachments.ts'
 import { requireCaller } from '../../shared/http/auth.ts'
 import { readJson } from '../../shared/http/body.ts'
 import { createApp } from '../../shared/http/create-app.ts'
 import type { App } from '../../shared/http/env.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
-import type { Identity } from '../../shared/ports/identity.ts'
+import type { ExecutePorts } from './ports.ts'
 import { runCommand } from './run-command.ts'
-
-export type ExecutePorts = FrontPorts &
-  Pick<AttachmentPorts, 'blobs' | 'attachments'> & { identity: Identity }
 
 const PATHS = ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2']
 

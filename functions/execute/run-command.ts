@@ -9,7 +9,7 @@ import { resumeRun } from '../../shared/engine/resume-run.ts'
 import { retryRun } from '../../shared/engine/retry-run.ts'
 import { startRun } from '../../shared/engine/start-run.ts'
 import type { Caller } from '../../shared/ports/identity.ts'
-import type { ExecutePorts } from './routes.ts'
+import type { ExecutePorts } from './ports.ts'
 
 export type Answered = { status: 201; answer: CreateAnswerBody } | { status: 200; answer: VerbAnswerBody }
 

@@ -1,6 +1,7 @@
 import type * as z from 'zod'
 import {
   JOB_OUTPUT_BODY_BYTES,
+  JOB_RESULT_BODY_BYTES,
   jobOutputRequest,
   jobResultRequest,
   jobSha256,
@@ -28,11 +29,7 @@ const MAX_TOKEN_CHARS = 512
 const BASE = '/agent/step/job/:run_id/:step_number'
 
 /** The door (contract/job.ts): what a job's runner may ask with its one-time token. */
-export function addJobRoutes(
-  app: App,
-  deps: StepDeps,
-  limits: { maxJsonBytes: number; maxBlobBytes: number },
-): void {
+export function addJobRoutes(app: App, deps: StepDeps, limits: { maxBlobBytes: number }): void {
   const { store, cache, blobs, settings } = deps
 
   route(app, [`${BASE}/start`], {
@@ -103,7 +100,7 @@ export function addJobRoutes(
     POST: [
       async (context) => {
         const { job, token } = identify(context)
-        const body = await rawBody(context, limits.maxJsonBytes)
+        const body = await rawBody(context, JOB_RESULT_BODY_BYTES)
         const result = parseBody(jobResultRequest, body)
         await finishJob(deps, job, token, body, result)
         context

@@ -86,7 +86,7 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
     ],
   })
 
-  addJobRoutes(app, deps, { maxJsonBytes: config.maxBodyBytes, maxBlobBytes: config.maxBlobBytes })
+  addJobRoutes(app, deps, { maxBlobBytes: config.maxBlobBytes })
   return app
 }
 

@@ -188,7 +188,6 @@ export const step = {
     whole(0, 270_000),
     20_000,
   ),
-  maxBodyBytes: setting('MAX_BODY_BYTES', 'largest JSON body', whole(1024, 100 * MIB), 16 * MIB),
   maxBlobBytes: setting('MAX_BLOB_BYTES', 'largest workspace file', whole(1024, 1024 * MIB), 50 * MIB),
   // A step in flight at SIGTERM may finish; the platform's grace period equals its request limit (300 s).
   shutdownSeconds: setting(

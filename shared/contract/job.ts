@@ -16,8 +16,6 @@ import { WORKSPACE_PATH_BYTES, workspacePathFault } from './workspace-path.ts'
 export const JOB_OUTPUT_BODY_BYTES = 64 * 1024
 /** A result at most: two streams of 1 MiB, each byte up to six characters of JSON, and 10,000 paths. */
 export const JOB_RESULT_BODY_BYTES = 24 * 1024 * 1024
-/** `start` answers with a tool input (up to 1 MiB) and a manifest. */
-export const JOB_START_ANSWER_BYTES = 16 * 1024 * 1024
 export const JOB_WORKSPACE_FILES = 10_000
 const STREAM_CHARACTERS = 1024 * 1024 + 1024
 const REASON_CHARACTERS = 2000

@@ -8,7 +8,6 @@ export const stepMessage = z.strictObject({
   run_id: z.uuid(),
   step_number: z.int().min(0).max(MAX_STEP_NUMBER),
 })
-export type StepMessage = z.infer<typeof stepMessage>
 
 /** Path of the job routes: `/agent/step/job/{run_id}/{step_number}/…`. */
 export const jobPath = z.object({

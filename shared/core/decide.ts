@@ -54,10 +54,18 @@ export function decide(
   tools: { known: ReadonlySet<string>; validate: (name: string, input: unknown) => string | undefined },
 ): Decision {
   if (turn.stopReason === 'refusal') {
-    return { kind: 'fail', code: 'MODEL_REFUSED', message: turn.text.trim() || 'The model declined to work on this request.' }
+    return {
+      kind: 'fail',
+      code: 'MODEL_REFUSED',
+      message: turn.text.trim() || 'The model declined to work on this request.',
+    }
   }
   if (turn.stopReason === 'model_context_window_exceeded') {
-    return { kind: 'fail', code: 'MODEL_CONTEXT_FULL', message: 'The conversation has become too long for the model.' }
+    return {
+      kind: 'fail',
+      code: 'MODEL_CONTEXT_FULL',
+      message: 'The conversation has become too long for the model.',
+    }
   }
   if (turn.toolCalls.length === 0) {
     // cut off by its token limit or paused by the provider: the next step goes on from what is there
@@ -87,9 +95,13 @@ export function decide(
       if (typeof question !== 'string' || question.trim() === '') refuse('ask_user needs a question.')
       else questions.push({ id, question: question.slice(0, 4000) })
     } else if (!tools.known.has(name)) {
-      refuse(`There is no tool ${JSON.stringify(name.slice(0, 100))}. The tools are: ${[...tools.known].join(', ')}.`)
+      refuse(
+        `There is no tool ${JSON.stringify(name.slice(0, 100))}. The tools are: ${[...tools.known].join(', ')}.`,
+      )
     } else if (calls.length === MAX_CALLS_A_TURN) {
-      refuse(`Not carried out: at most ${MAX_CALLS_A_TURN} calls a turn. Make this call again in your next turn.`)
+      refuse(
+        `Not carried out: at most ${MAX_CALLS_A_TURN} calls a turn. Make this call again in your next turn.`,
+      )
     } else {
       const fault = tools.validate(name, input)
       if (fault === undefined) calls.push({ id, name, input: input as Record<string, unknown> })
@@ -99,21 +111,38 @@ export function decide(
 
   const [first, ...rest] = questions
   if (first !== undefined && calls.length === 0) {
-    results.push({ toolCallId: first.id, toolName: ASK_USER, text: 'The user was asked; the answer follows.', isError: false })
+    results.push({
+      toolCallId: first.id,
+      toolName: ASK_USER,
+      text: 'The user was asked; the answer follows.',
+      isError: false,
+    })
     for (const { id } of rest) {
-      results.push({ toolCallId: id, toolName: ASK_USER, text: 'Only one question at a time was asked.', isError: true })
+      results.push({
+        toolCallId: id,
+        toolName: ASK_USER,
+        text: 'Only one question at a time was asked.',
+        isError: true,
+      })
     }
     return { kind: 'ask_user', question: first.question, results, currentPhase }
   }
   for (const { id } of questions) {
-    results.push({ toolCallId: id, toolName: ASK_USER, text: 'Not asked: ask when no other call is open.', isError: true })
+    results.push({
+      toolCallId: id,
+      toolName: ASK_USER,
+      text: 'Not asked: ask when no other call is open.',
+      isError: true,
+    })
   }
   return { kind: 'tools', calls, results, currentPhase }
 }
 
 function advanceFault(input: unknown, currentPhase: number, totalPhases: number): string | undefined {
   const phase = (input as { phase_number?: unknown } | null)?.phase_number
-  if (phase !== currentPhase) return `Phase ${currentPhase} is the current one: call advance_phase with its number when it is done.`
-  if (currentPhase >= totalPhases) return 'This is the last phase: it ends with your answer, not with advance_phase.'
+  if (phase !== currentPhase)
+    return `Phase ${currentPhase} is the current one: call advance_phase with its number when it is done.`
+  if (currentPhase >= totalPhases)
+    return 'This is the last phase: it ends with your answer, not with advance_phase.'
   return undefined
 }

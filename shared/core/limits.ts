@@ -1,7 +1,5 @@
 /** Limits of the engine that are not settings. Units are in the names; the reason stands beside each. */
 
-/** Attempts of one step before it fails; the same number stands in agent_claim_step. */
-export const MAX_STEP_ATTEMPTS = 5
 /** Until a job's runner has called, its step is looked at after so long: a job that was never made is made then. */
 export const JOB_CHECK_SECONDS = 10
 /** A job gets so long on top of its tool's time: to start, to fetch and to bring back files. */

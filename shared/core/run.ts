@@ -1,6 +1,15 @@
 /** Statuses and enums as stored (supabase/migrations); the lists are the single source for the contract's schemas. */
 export const RUN_STATUSES = [
-  'created', 'queued', 'planning', 'executing', 'waiting_user', 'paused', 'completed', 'failed', 'cancelled', 'timeout',
+  'created',
+  'queued',
+  'planning',
+  'executing',
+  'waiting_user',
+  'paused',
+  'completed',
+  'failed',
+  'cancelled',
+  'timeout',
 ] as const
 export type RunStatus = (typeof RUN_STATUSES)[number]
 
@@ -11,19 +20,46 @@ export const STEP_STATUSES = ['pending', 'running', 'completed', 'failed', 'skip
 export type StepStatus = (typeof STEP_STATUSES)[number]
 
 export const TOOL_TYPES = [
-  'shell', 'code', 'browser', 'file_read', 'file_write', 'search', 'message', 'plan', 'generate', 'slides', 'connector',
+  'shell',
+  'code',
+  'browser',
+  'file_read',
+  'file_write',
+  'search',
+  'message',
+  'plan',
+  'generate',
+  'slides',
+  'connector',
   'wide_research',
 ] as const
 export type ToolType = (typeof TOOL_TYPES)[number]
 
 export const RUN_MODES = [
-  'chat', 'research', 'slides', 'website', 'document', 'spreadsheet', 'image', 'video', 'audio', 'code', 'data_analysis',
+  'chat',
+  'research',
+  'slides',
+  'website',
+  'document',
+  'spreadsheet',
+  'image',
+  'video',
+  'audio',
+  'code',
+  'data_analysis',
   'custom',
 ] as const
 export type RunMode = (typeof RUN_MODES)[number]
 
 export const LOG_TYPES = [
-  'info', 'success', 'error', 'warning', 'state_transition', 'tool_success', 'tool_error', 'phase_advance',
+  'info',
+  'success',
+  'error',
+  'warning',
+  'state_transition',
+  'tool_success',
+  'tool_error',
+  'phase_advance',
   'user_input_required',
 ] as const
 export type LogType = (typeof LOG_TYPES)[number]

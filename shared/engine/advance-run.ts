@@ -13,7 +13,10 @@ export type Advance =
  * One delivery of "step n of run r is due": one claim, one commit, one publish. Rejects when the delivery has to be repeated: then
  * nothing is lost, as whatever was committed is published by the repeat or by the sweeper.
  */
-export async function advanceRun(deps: StepDeps, message: { run_id: string; step_number: number }): Promise<Advance> {
+export async function advanceRun(
+  deps: StepDeps,
+  message: { run_id: string; step_number: number },
+): Promise<Advance> {
   const answer = await deps.store.claimStep({ ...message, lease_seconds: deps.settings.leaseSeconds })
   if (!('claim' in answer)) {
     if (answer.refused === 'final') await removeJobs(deps, answer.jobs_to_remove)
@@ -41,5 +44,8 @@ export async function announce(
   runId: string,
   { publications, log_seq }: Pick<CommitAnswer, 'publications' | 'log_seq'>,
 ): Promise<void> {
-  await Promise.all([deps.scheduler.publish(publications), sendLive(deps.cache, runId, [{ t: 'rows', seq: log_seq }])])
+  await Promise.all([
+    deps.scheduler.publish(publications),
+    sendLive(deps.cache, runId, [{ t: 'rows', seq: log_seq }]),
+  ])
 }

@@ -16,7 +16,11 @@ export interface Conversation {
  * @param stored the first message and the newest that fit, oldest first
  * @param total how many messages the run has
  */
-export function buildConversation(stored: readonly ConversationMessage[], total: number, memoryContext: string | null): Conversation {
+export function buildConversation(
+  stored: readonly ConversationMessage[],
+  total: number,
+  memoryContext: string | null,
+): Conversation {
   const [request, ...tail] = stored
   if (request === undefined || request.role !== 'user') throw new Error('a run begins with its user message')
   const texts = userRequest({
@@ -38,7 +42,9 @@ export function buildConversation(stored: readonly ConversationMessage[], total:
     if (message.role === 'user') {
       turns.push({ role: 'user', content: [{ type: 'text', text: message.content }] })
     } else if (message.role === 'assistant' && message.blocks !== null) {
-      const blocks = cut ? withoutThinking(message.blocks as AssistantBlock[]) : (message.blocks as AssistantBlock[])
+      const blocks = cut
+        ? withoutThinking(message.blocks as AssistantBlock[])
+        : (message.blocks as AssistantBlock[])
       const calls = blocks.filter((block) => block.type === 'tool_use')
       const answers = calls.map((call) => results.get(call.id))
       if (answers.some((answer) => answer === undefined)) {
@@ -52,10 +58,13 @@ export function buildConversation(stored: readonly ConversationMessage[], total:
       }
     }
   }
-  const omitted = total - stored.length + dropped + (results.size - used > 0 ? results.size - used : 0)
+  const omitted = total - stored.length + dropped + Math.max(0, results.size - used)
   const head: UserBlock[] = texts.map((text) => ({ type: 'text', text }))
   if (cut) {
-    head.push({ type: 'text', text: `\n\n[${omitted} earlier messages of this conversation were left out because it has become long.]` })
+    head.push({
+      type: 'text',
+      text: `\n\n[${omitted} earlier messages of this conversation were left out because it has become long.]`,
+    })
   }
   return { messages: mergeUserTurns([{ role: 'user', content: head }, ...turns]), omitted: cut ? omitted : 0 }
 }
@@ -66,7 +75,12 @@ function withoutThinking(blocks: readonly AssistantBlock[]): AssistantBlock[] {
 }
 
 function toolResult(id: string, message: ConversationMessage | undefined): ToolResultBlock {
-  return { type: 'tool_result', tool_use_id: id, content: message?.content ?? '', is_error: message?.is_error ?? false }
+  return {
+    type: 'tool_result',
+    tool_use_id: id,
+    content: message?.content ?? '',
+    is_error: message?.is_error ?? false,
+  }
 }
 
 /** Roles alternate in the model's API: neighbouring user turns become one, results before texts. */
@@ -75,7 +89,9 @@ function mergeUserTurns(messages: readonly ModelMessage[]): ModelMessage[] {
   for (const message of messages) {
     const last = merged.at(-1)
     if (last?.role === 'user' && message.role === 'user') {
-      last.content = [...last.content, ...message.content].sort((a, b) => Number(b.type === 'tool_result') - Number(a.type === 'tool_result'))
+      last.content = [...last.content, ...message.content].sort(
+        (a, b) => Number(b.type === 'tool_result') - Number(a.type === 'tool_result'),
+      )
     } else {
       merged.push({ ...message } as ModelMessage)
     }

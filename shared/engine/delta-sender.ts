@@ -12,7 +12,9 @@ export function deltaSender(cache: Cache, runId: string, messageId: string) {
     const content = pending
     pending = ''
     // one after the other, so that pieces arrive in order
-    sending = sending.then(() => sendLive(cache, runId, [{ t: 'message_delta', message_id: messageId, content }]))
+    sending = sending.then(() =>
+      sendLive(cache, runId, [{ t: 'message_delta', message_id: messageId, content }]),
+    )
   }
   return {
     onText(delta: string) {

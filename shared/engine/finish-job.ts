@@ -8,10 +8,19 @@ import type { StepDeps } from './step-deps.ts'
 import { toolCommit } from './tool-step.ts'
 
 /** The end of a job, committed once: the same body again gets the same answer, another body is refused. */
-export async function finishJob(deps: StepDeps, job: JobId, token: string, rawBody: string, result: JobResultRequest): Promise<void> {
+export async function finishJob(
+  deps: StepDeps,
+  job: JobId,
+  token: string,
+  rawBody: string,
+  result: JobResultRequest,
+): Promise<void> {
   const ids = { run_id: job.runId, step_number: job.stepNumber, token_sha256: sha256Hex(token) }
-  const forged = result.files.put.find(({ sha256, size, receipt }) => !isBlobReceipt(deps.settings.secret, job, sha256, size, receipt))
-  if (forged !== undefined) throw new AppError('invalid_request', `The receipt of ${forged.path} is not valid`)
+  const forged = result.files.put.find(
+    ({ sha256, size, receipt }) => !isBlobReceipt(deps.settings.secret, job, sha256, size, receipt),
+  )
+  if (forged !== undefined)
+    throw new AppError('invalid_request', `The receipt of ${forged.path} is not valid`)
   const put = result.files.put.map(({ path, sha256, size, mode }) => ({ path, sha256, size, mode }))
 
   // A failed tool's files stay in the workspace, for the next call to look at, but only a successful one hands files to the user.
@@ -35,16 +44,35 @@ export async function finishJob(deps: StepDeps, job: JobId, token: string, rawBo
 }
 
 function outcomeCode({ outcome }: JobResultRequest): string {
-  return { exited: 'TOOL_FAILED', killed: 'TOOL_KILLED', timeout: 'TOOL_TIMEOUT', out_of_memory: 'TOOL_OUT_OF_MEMORY', output_limit: 'TOOL_OUTPUT_LIMIT', refused: 'TOOL_REFUSED', lost: 'TOOL_LOST' }[outcome.kind]
+  return {
+    exited: 'TOOL_FAILED',
+    killed: 'TOOL_KILLED',
+    timeout: 'TOOL_TIMEOUT',
+    out_of_memory: 'TOOL_OUT_OF_MEMORY',
+    output_limit: 'TOOL_OUTPUT_LIMIT',
+    refused: 'TOOL_REFUSED',
+    lost: 'TOOL_LOST',
+  }[outcome.kind]
 }
 
 /** The result as callers read it, and the text that the model reads. */
-function describe({ outcome, stdout, stderr, truncated, duration_ms }: JobResultRequest): { output: Record<string, unknown>; text: string } {
+function describe({ outcome, stdout, stderr, truncated, duration_ms }: JobResultRequest): {
+  output: Record<string, unknown>
+  text: string
+} {
   const exit_code = outcome.kind === 'exited' ? outcome.exit_code : null
-  const streams = { stdout, stderr, exit_code, execution_time_ms: duration_ms, ...(truncated ? { truncated } : {}) }
-  const output = outcome.kind === 'exited' ? streams : { ...streams, error: outcomeCode({ outcome } as JobResultRequest) }
+  const streams = {
+    stdout,
+    stderr,
+    exit_code,
+    execution_time_ms: duration_ms,
+    ...(truncated ? { truncated } : {}),
+  }
+  const output =
+    outcome.kind === 'exited' ? streams : { ...streams, error: outcomeCode({ outcome } as JobResultRequest) }
   const json = cut(JSON.stringify(streams))
-  if (outcome.kind === 'exited') return { output, text: outcome.exit_code === 0 ? json : `Exit code ${outcome.exit_code}\n${json}` }
+  if (outcome.kind === 'exited')
+    return { output, text: outcome.exit_code === 0 ? json : `Exit code ${outcome.exit_code}\n${json}` }
   return { output, text: `${sentence(outcome)}\n${json}` }
 }
 

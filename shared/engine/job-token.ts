@@ -23,11 +23,24 @@ export function sha256Hex(text: string | Uint8Array): string {
 }
 
 /** Says that the door has verified these bytes for this job: a manifest may name their hash. */
-export function blobReceipt(secret: string, { runId, stepNumber }: JobId, sha256: string, size: number): string {
-  return createHmac('sha256', secret).update(`blob\n${runId}\n${stepNumber}\n${sha256}\n${size}`).digest('base64url')
+export function blobReceipt(
+  secret: string,
+  { runId, stepNumber }: JobId,
+  sha256: string,
+  size: number,
+): string {
+  return createHmac('sha256', secret)
+    .update(`blob\n${runId}\n${stepNumber}\n${sha256}\n${size}`)
+    .digest('base64url')
 }
 
-export function isBlobReceipt(secret: string, job: JobId, sha256: string, size: number, receipt: string): boolean {
+export function isBlobReceipt(
+  secret: string,
+  job: JobId,
+  sha256: string,
+  size: number,
+  receipt: string,
+): boolean {
   const expected = Buffer.from(blobReceipt(secret, job, sha256, size))
   const given = Buffer.from(receipt)
   return expected.length === given.length && timingSafeEqual(expected, given)

@@ -1,6 +1,6 @@
+import { cancelFlag } from '../contract/live.ts'
 import { CANCEL_POLL_MS } from '../core/limits.ts'
 import type { Claim } from '../ports/store.ts'
-import { cancelFlag } from '../contract/live.ts'
 import type { StepDeps } from './step-deps.ts'
 
 export type AbortCause = 'cancelled' | 'lost' | 'deadline'
@@ -22,15 +22,18 @@ export function holdLease(deps: StepDeps, claim: Claim): Lease {
     controller.abort()
   }
   // A third of the lease: two renewals may fail before it lapses.
-  const renewal = setInterval(() => {
-    deps.store.renewLease({ run_id, step_number, fence, token, lease_seconds }).then(
-      ({ held, cancelled }) => {
-        if (cancelled) abort('cancelled')
-        else if (!held) abort('lost')
-      },
-      (err: unknown) => deps.log.warn({ run_id, step_number, err }, 'lease not renewed'),
-    )
-  }, (lease_seconds * 1000) / 3)
+  const renewal = setInterval(
+    () => {
+      deps.store.renewLease({ run_id, step_number, fence, token, lease_seconds }).then(
+        ({ held, cancelled }) => {
+          if (cancelled) abort('cancelled')
+          else if (!held) abort('lost')
+        },
+        (err: unknown) => deps.log.warn({ run_id, step_number, err }, 'lease not renewed'),
+      )
+    },
+    (lease_seconds * 1000) / 3,
+  )
   const poll = setInterval(() => {
     deps.cache.hasFlag(cancelFlag(run_id)).then(
       (cancelled) => {

@@ -1,3 +1,4 @@
+import { cancelFlag } from '../contract/live.ts'
 import { toolCostUnits } from '../core/costs.ts'
 import { type Decision, decide, type ImmediateResult, type ToolCall } from '../core/decide.ts'
 import { TOOL_MEMORY_BYTES, TOOL_OUTPUT_BYTES } from '../core/limits.ts'
@@ -11,7 +12,6 @@ import { TOOL_NAMES, TOOLS, toolDefinitions, toolInputFault } from '../tools/reg
 import { buildConversation } from './conversation.ts'
 import { deltaSender } from './delta-sender.ts'
 import { holdLease } from './lease.ts'
-import { cancelFlag } from '../contract/live.ts'
 import { planStep } from './plan-step.ts'
 import { phaseNote } from './prompts/phase-note.ts'
 import { supervisorPrompt } from './prompts/supervisor.ts'
@@ -36,7 +36,10 @@ export async function modelStep(deps: StepDeps, claim: Claim): Promise<CommitAns
       await deps.store.settleAttempt({ ...step, tokens_used: 0, used: false })
       return { committed: false, run_status: 'cancelled', publications: [], log_seq: claim.log_seq }
     }
-    turn = await deps.model.turn(request, { signal: lease.signal, onText: planning ? () => undefined : deltas.onText })
+    turn = await deps.model.turn(request, {
+      signal: lease.signal,
+      onText: planning ? () => undefined : deltas.onText,
+    })
   } catch (error) {
     return await afterModelError(deps, claim, error, lease.cause())
   } finally {
@@ -46,10 +49,16 @@ export async function modelStep(deps: StepDeps, claim: Claim): Promise<CommitAns
   // Nothing of ours is awaited between the last byte of the answer and its commit: a kill here pays the model twice.
   const commit = planning ? planStep.commit(claim, turn, messageId) : decideCommit(claim, turn, messageId)
   if (commit === undefined) {
-    return deps.store.releaseStep({ ...step, delay_seconds: backoffSeconds(step.attempt), error: 'The model answered nothing.', free: false })
+    return deps.store.releaseStep({
+      ...step,
+      delay_seconds: backoffSeconds(step.attempt),
+      error: 'The model answered nothing.',
+      free: false,
+    })
   }
   const written = await deps.store.commitStep({ ...step, commit })
-  if (!written.committed) await deps.store.settleAttempt({ ...step, tokens_used: commit.tokens_used, used: true })
+  if (!written.committed)
+    await deps.store.settleAttempt({ ...step, tokens_used: commit.tokens_used, used: true })
   return written
 }
 
@@ -57,7 +66,10 @@ function decideRequest(deps: StepDeps, claim: Claim): ModelRequest {
   const plan = planOf(claim)
   const conversation = buildConversation(claim.conversation, claim.messages, claim.run.memory_context)
   if (conversation.omitted > 0) {
-    deps.log.warn({ run_id: claim.run.id, step_number: claim.step.step_number, count: conversation.omitted }, 'conversation was cut')
+    deps.log.warn(
+      { run_id: claim.run.id, step_number: claim.step.step_number, count: conversation.omitted },
+      'conversation was cut',
+    )
   }
   return {
     system: supervisorPrompt({
@@ -88,18 +100,28 @@ function decideCommit(claim: Claim, received: ModelTurn, messageId: string): Ste
   const plan = planOf(claim)
   const turn = storableTurn(received)
   const text = turn.blocks.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('')
-  const position = { currentPhase: Math.max(1, claim.run.current_phase), totalPhases: plan.phases.length, status: claim.run.status }
+  const position = {
+    currentPhase: Math.max(1, claim.run.current_phase),
+    totalPhases: plan.phases.length,
+    status: claim.run.status,
+  }
   const decision = decide(
     {
       stopReason: turn.stopReason,
       text,
-      toolCalls: turn.blocks.flatMap((block) => (block.type === 'tool_use' ? [{ id: block.id, name: block.name, input: block.input }] : [])),
+      toolCalls: turn.blocks.flatMap((block) =>
+        block.type === 'tool_use' ? [{ id: block.id, name: block.name, input: block.input }] : [],
+      ),
     },
     position,
     { known: TOOL_NAMES, validate: toolInputFault },
   )
   if (decision.kind === 'empty') return undefined
-  const tokens = turn.usage.inputTokens + turn.usage.outputTokens + turn.usage.cacheReadTokens + turn.usage.cacheWriteTokens
+  const tokens =
+    turn.usage.inputTokens +
+    turn.usage.outputTokens +
+    turn.usage.cacheReadTokens +
+    turn.usage.cacheWriteTokens
   const assistant: NewMessage = {
     id: messageId,
     role: 'assistant',
@@ -114,8 +136,13 @@ function decideCommit(claim: Claim, received: ModelTurn, messageId: string): Ste
     output_text: text,
     tokens_used: tokens,
   }
-  if (decision.kind === 'fail') return failedRun(decision.code, decision.message, { ...shared, messages: text === '' ? [] : [assistant] })
-  return stepCommit({ ...shared, status: 'completed', ...followUp(claim, decision, assistant, (results, phase) => immediate(claim, results, plan, phase)) })
+  if (decision.kind === 'fail')
+    return failedRun(decision.code, decision.message, { ...shared, messages: text === '' ? [] : [assistant] })
+  return stepCommit({
+    ...shared,
+    status: 'completed',
+    ...followUp(claim, decision, assistant, (results, phase) => immediate(claim, results, plan, phase)),
+  })
 }
 
 function followUp(
@@ -127,11 +154,26 @@ function followUp(
   const phase = Math.max(1, claim.run.current_phase)
   switch (decision.kind) {
     case 'answer':
-      return { messages: [assistant], current_phase: null, next: { kind: 'complete', result: decision.result } }
+      return {
+        messages: [assistant],
+        current_phase: null,
+        next: { kind: 'complete', result: decision.result },
+      }
     case 'continue':
       return {
         // stored, so that later requests begin with the same words as the next one
-        messages: [assistant, { id: null, role: 'user', content: CONTINUE, tool_call_id: null, tool_name: null, is_error: false, blocks: null }],
+        messages: [
+          assistant,
+          {
+            id: null,
+            role: 'user',
+            content: CONTINUE,
+            tool_call_id: null,
+            tool_name: null,
+            is_error: false,
+            blocks: null,
+          },
+        ],
         current_phase: null,
         next: { kind: 'steps', steps: [newModelStep('decide', phase)] },
       }
@@ -139,7 +181,11 @@ function followUp(
       return {
         messages: [assistant, ...answers(decision.results, decision.currentPhase)],
         current_phase: decision.currentPhase,
-        next: { kind: 'wait_user', question: decision.question, steps: [newModelStep('decide', decision.currentPhase)] },
+        next: {
+          kind: 'wait_user',
+          question: decision.question,
+          steps: [newModelStep('decide', decision.currentPhase)],
+        },
       }
     case 'tools':
       return {
@@ -170,7 +216,12 @@ function toolStep({ id, name, input }: ToolCall, phase: number) {
   }
 }
 
-function immediate(claim: Claim, results: readonly ImmediateResult[], plan: Plan, currentPhase: number): NewMessage[] {
+function immediate(
+  claim: Claim,
+  results: readonly ImmediateResult[],
+  plan: Plan,
+  currentPhase: number,
+): NewMessage[] {
   const files = claim.workspace.entries.map(({ path, size }) => ({ path, sizeBytes: size }))
   return results.map(({ toolCallId, toolName, text, isError }) => ({
     id: null,
@@ -184,26 +235,58 @@ function immediate(claim: Claim, results: readonly ImmediateResult[], plan: Plan
 }
 
 /** A fault of the provider is a later attempt, not a held process; what cannot get better ends the run with words a user understands. */
-async function afterModelError(deps: StepDeps, claim: Claim, error: unknown, cause: 'cancelled' | 'lost' | 'deadline' | undefined): Promise<CommitAnswer> {
+async function afterModelError(
+  deps: StepDeps,
+  claim: Claim,
+  error: unknown,
+  cause: 'cancelled' | 'lost' | 'deadline' | undefined,
+): Promise<CommitAnswer> {
   const { step } = claim
   if (!(error instanceof ModelError)) throw error
-  deps.log.warn({ run_id: step.run_id, step_number: step.step_number, attempt: step.attempt, outcome: cause ?? error.kind, err: error }, 'model turn failed')
+  deps.log.warn(
+    {
+      run_id: step.run_id,
+      step_number: step.step_number,
+      attempt: step.attempt,
+      outcome: cause ?? error.kind,
+      err: error,
+    },
+    'model turn failed',
+  )
   if (cause === 'cancelled') {
     await deps.store.settleAttempt({ ...step, tokens_used: 0, used: true })
     return { committed: false, run_status: 'cancelled', publications: [], log_seq: claim.log_seq }
   }
-  if (cause === 'lost') return { committed: false, run_status: claim.run.status, publications: [], log_seq: claim.log_seq }
+  if (cause === 'lost')
+    return { committed: false, run_status: claim.run.status, publications: [], log_seq: claim.log_seq }
   switch (error.kind) {
     case 'spend_cap':
-      return deps.store.commitStep({ ...step, commit: failedRun('MODEL_SPEND_CAP', 'The model provider has reached its spending limit. Please try again later.') })
+      return deps.store.commitStep({
+        ...step,
+        commit: failedRun(
+          'MODEL_SPEND_CAP',
+          'The model provider has reached its spending limit. Please try again later.',
+        ),
+      })
     case 'unauthorized':
-      return deps.store.commitStep({ ...step, commit: failedRun('MODEL_UNAUTHORIZED', 'The service may not use the model: its key was refused.') })
+      return deps.store.commitStep({
+        ...step,
+        commit: failedRun('MODEL_UNAUTHORIZED', 'The service may not use the model: its key was refused.'),
+      })
     case 'invalid_request':
-      return deps.store.commitStep({ ...step, commit: failedRun('MODEL_INVALID_REQUEST', 'The model refused the request as invalid.') })
+      return deps.store.commitStep({
+        ...step,
+        commit: failedRun('MODEL_INVALID_REQUEST', 'The model refused the request as invalid.'),
+      })
     case 'rate_limited':
     case 'overloaded':
       // the provider's own load is no fault of this step: it waits without using up its attempts, until the run's time is over
-      return deps.store.releaseStep({ ...step, free: true, delay_seconds: Math.ceil(error.retryAfterSeconds ?? 15), error: error.message })
+      return deps.store.releaseStep({
+        ...step,
+        free: true,
+        delay_seconds: Math.ceil(error.retryAfterSeconds ?? 15),
+        error: error.message,
+      })
     case 'aborted':
     case 'unavailable':
       return deps.store.releaseStep({

@@ -24,18 +24,30 @@ function request(deps: StepDeps, claim: Claim): ModelRequest {
   const turn = attempts.findLast(({ role, blocks }) => role === 'assistant' && blocks !== null)
   const answer = attempts.findLast(({ tool_name, role }) => tool_name === SUBMIT_PLAN && role !== 'assistant')
   if (turn !== undefined && answer !== undefined) {
-    messages.push({ role: 'assistant', content: turn.blocks as Extract<ModelMessage, { role: 'assistant' }>['content'] })
+    messages.push({
+      role: 'assistant',
+      content: turn.blocks as Extract<ModelMessage, { role: 'assistant' }>['content'],
+    })
     messages.push({
       role: 'user',
       content: [
         answer.tool_call_id === null
           ? { type: 'text', text: answer.content }
-          : { type: 'tool_result', tool_use_id: answer.tool_call_id, content: answer.content, is_error: true },
+          : {
+              type: 'tool_result',
+              tool_use_id: answer.tool_call_id,
+              content: answer.content,
+              is_error: true,
+            },
       ],
     })
   }
   return {
-    system: plannerPrompt({ today: deps.today(), tools: toolPrices(), modelCallCredits: modelCostUnits() / 10_000 }),
+    system: plannerPrompt({
+      today: deps.today(),
+      tools: toolPrices(),
+      modelCallCredits: modelCostUnits() / 10_000,
+    }),
     messages,
     tools: [submitPlanTool],
     toolChoice: { name: SUBMIT_PLAN },
@@ -70,12 +82,27 @@ function commit(claim: Claim, received: ModelTurn, messageId: string): StepCommi
     })
   }
   if (claim.step.tool_name === 'replan') {
-    return failedRun('PLAN_INVALID', `No valid plan could be made: ${read.errors.slice(0, 3).join('; ')}`, shared)
+    return failedRun(
+      'PLAN_INVALID',
+      `No valid plan could be made: ${read.errors.slice(0, 3).join('; ')}`,
+      shared,
+    )
   }
   // the repair sees its own first plan with what was wrong with it; a call beside it would need a result of its own
-  const kept = call === undefined ? turn.blocks.filter(({ type }) => type !== 'tool_use') : turn.blocks.filter((block) => block.type !== 'tool_use' || block === call)
+  const kept =
+    call === undefined
+      ? turn.blocks.filter(({ type }) => type !== 'tool_use')
+      : turn.blocks.filter((block) => block.type !== 'tool_use' || block === call)
   const messages: NewMessage[] = [
-    { id: messageId, role: 'assistant', content: text, tool_call_id: null, tool_name: SUBMIT_PLAN, is_error: false, blocks: kept },
+    {
+      id: messageId,
+      role: 'assistant',
+      content: text,
+      tool_call_id: null,
+      tool_name: SUBMIT_PLAN,
+      is_error: false,
+      blocks: kept,
+    },
     {
       id: null,
       role: call === undefined ? 'user' : 'tool',

@@ -18,8 +18,22 @@ export async function publishArtifacts(
     const batch = outputs.slice(start, start + AT_ONCE).map(async ({ path, sha256, size }) => {
       const filename = path.slice(path.lastIndexOf('/') + 1)
       const bytes = await deps.blobs.get(owner, sha256)
-      const published = await deps.artifacts.publish({ owner, runId, filename, sha256, fileType: fileType(filename), bytes })
-      return { filename, file_path: path, file_type: fileType(filename), file_size: size, content_hash: sha256, ...published }
+      const published = await deps.artifacts.publish({
+        owner,
+        runId,
+        filename,
+        sha256,
+        fileType: fileType(filename),
+        bytes,
+      })
+      return {
+        filename,
+        file_path: path,
+        file_type: fileType(filename),
+        file_size: size,
+        content_hash: sha256,
+        ...published,
+      }
     })
     artifacts.push(...(await Promise.all(batch)))
   }

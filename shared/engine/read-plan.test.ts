@@ -1,11 +1,29 @@
 import { expect, it } from 'vitest'
 import { readPlan } from './read-plan.ts'
 
-const phase = { name: 'A', description: 'a', required_capabilities: ['code'], estimated_credits: 2, dependencies: [], expected_outputs: [] }
+const phase = {
+  name: 'A',
+  description: 'a',
+  required_capabilities: ['code'],
+  estimated_credits: 2,
+  dependencies: [],
+  expected_outputs: [],
+}
 
 it('numbers phases and computes totals', () => {
-  const read = readPlan({ goal: 'g', phases: [phase, { ...phase, dependencies: [1], phase_number: 77 }], risks: [], total_estimated_credits: 999 })
-  expect(read).toMatchObject({ plan: { total_estimated_credits: 4, required_capabilities: ['code'], phases: [{ phase_number: 1 }, { phase_number: 2 }] } })
+  const read = readPlan({
+    goal: 'g',
+    phases: [phase, { ...phase, dependencies: [1], phase_number: 77 }],
+    risks: [],
+    total_estimated_credits: 999,
+  })
+  expect(read).toMatchObject({
+    plan: {
+      total_estimated_credits: 4,
+      required_capabilities: ['code'],
+      phases: [{ phase_number: 1 }, { phase_number: 2 }],
+    },
+  })
 })
 
 it.each([

@@ -29,13 +29,18 @@ export function readPlan(input: unknown): { plan: Plan } | { errors: string[] } 
   if (invalid !== undefined) return { errors: [invalid.reason] }
   const parsed = submitted.safeParse(input)
   if (!parsed.success) {
-    return { errors: parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the plan'}: ${issue.message}`) }
+    return {
+      errors: parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the plan'}: ${issue.message}`),
+    }
   }
   const { goal, phases, total_estimated_duration_minutes, risks } = parsed.data
   const errors = phases.flatMap((phase, index) =>
     phase.dependencies
       .filter((dependency) => dependency > index)
-      .map((dependency) => `phases.${index}.dependencies: phase ${index + 1} cannot depend on phase ${dependency}, only on earlier ones`),
+      .map(
+        (dependency) =>
+          `phases.${index}.dependencies: phase ${index + 1} cannot depend on phase ${dependency}, only on earlier ones`,
+      ),
   )
   if (errors.length > 0) return { errors }
   const plan = planSchema.parse({

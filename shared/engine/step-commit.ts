@@ -20,5 +20,11 @@ export function stepCommit(fields: Pick<StepCommit, 'status' | 'next'> & Partial
 }
 
 export function failedRun(code: string, message: string, fields: Partial<StepCommit> = {}): StepCommit {
-  return stepCommit({ ...fields, status: 'failed', error_code: code, error_message: message, next: { kind: 'fail', code, message } })
+  return stepCommit({
+    ...fields,
+    status: 'failed',
+    error_code: code,
+    error_message: message,
+    next: { kind: 'fail', code, message },
+  })
 }

@@ -13,21 +13,37 @@ export async function toolStep(deps: StepDeps, claim: Claim): Promise<CommitAnsw
   const { step, run } = claim
   const tool = TOOLS.get(step.tool_name)
   if (tool === undefined) {
-    return deps.store.commitStep({ ...step, commit: failedTool('UNKNOWN_TOOL', `This service has no tool ${step.tool_name}.`) })
+    return deps.store.commitStep({
+      ...step,
+      commit: failedTool('UNKNOWN_TOOL', `This service has no tool ${step.tool_name}.`),
+    })
   }
   if (tool.kind === 'job') return startJob(deps, claim)
 
   const input = tool.input.safeParse(step.tool_input)
   if (!input.success) {
-    return deps.store.commitStep({ ...step, commit: failedTool('INVALID_INPUT', `The input of ${tool.name} is not valid.`) })
+    return deps.store.commitStep({
+      ...step,
+      commit: failedTool('INVALID_INPUT', `The input of ${tool.name} is not valid.`),
+    })
   }
   const workspace = workspaceOf(deps, claim)
-  const result = await tool.run(input.data, { owner: run.user_id, workspace, blobs: deps.blobs, newId: deps.newId })
+  const result = await tool.run(input.data, {
+    owner: run.user_id,
+    workspace,
+    blobs: deps.blobs,
+    newId: deps.newId,
+  })
   const put = result.put ?? []
   const artifacts = await publishArtifacts(deps, { runId: run.id, owner: run.user_id, files: put })
   return deps.store.commitStep({
     ...step,
-    commit: { ...toolCommit(result, 'TOOL_FAILED'), files: { put, removed: [] }, verified: put.map(({ sha256 }) => sha256), artifacts },
+    commit: {
+      ...toolCommit(result, 'TOOL_FAILED'),
+      files: { put, removed: [] },
+      verified: put.map(({ sha256 }) => sha256),
+      artifacts,
+    },
   })
 }
 
@@ -61,7 +77,10 @@ export async function checkJob(deps: StepDeps, claim: Claim): Promise<CommitAnsw
   const state = await deps.sandbox.inspect(name)
   if (past_deadline) {
     await deps.sandbox.remove(name)
-    return deps.store.commitStep({ ...step, commit: failedTool('TOOL_TIMEOUT', 'The tool did not end within its time and was stopped.') })
+    return deps.store.commitStep({
+      ...step,
+      commit: failedTool('TOOL_TIMEOUT', 'The tool did not end within its time and was stopped.'),
+    })
   }
   if (state.state === 'missing' && !confirmed) return startJob(deps, claim)
   if (state.state === 'pending' || state.state === 'running') {
@@ -74,7 +93,13 @@ export async function checkJob(deps: StepDeps, claim: Claim): Promise<CommitAnsw
     })
   }
   const reason = 'reason' in state ? `it ended without a report (${state.reason})` : 'it is gone'
-  return deps.store.commitStep({ ...step, commit: failedTool('TOOL_LOST', `The tool's job was lost: ${reason}. Nothing is known about what it did.`) })
+  return deps.store.commitStep({
+    ...step,
+    commit: failedTool(
+      'TOOL_LOST',
+      `The tool's job was lost: ${reason}. Nothing is known about what it did.`,
+    ),
+  })
 }
 
 /** A tool call that failed is a result like any other: the model reads it and goes on. */
@@ -82,7 +107,10 @@ export function failedTool(code: string, text: string): StepCommit {
   return toolCommit({ output: { error: code }, text, isError: true }, code)
 }
 
-export function toolCommit(result: Pick<InlineResult, 'output' | 'text' | 'isError' | 'messages'>, failureCode: string): StepCommit {
+export function toolCommit(
+  result: Pick<InlineResult, 'output' | 'text' | 'isError' | 'messages'>,
+  failureCode: string,
+): StepCommit {
   return stepCommit({
     status: result.isError ? 'failed' : 'completed',
     output: result.output,
@@ -90,15 +118,24 @@ export function toolCommit(result: Pick<InlineResult, 'output' | 'text' | 'isErr
     ...(result.isError ? { error_code: failureCode, error_message: result.text.slice(0, 2000) } : {}),
     messages: [
       ...(result.messages ?? []),
-      { id: null, role: 'tool', content: result.text, tool_call_id: null, tool_name: null, is_error: result.isError, blocks: null },
+      {
+        id: null,
+        role: 'tool',
+        content: result.text,
+        tool_call_id: null,
+        tool_name: null,
+        is_error: result.isError,
+        blocks: null,
+      },
     ],
-    next: { kind: 'group', then: modelStep('decide', 0) },
+    next: { kind: 'group', model_step: modelStep('decide', 0) },
   })
 }
 
 /** The claim brings the first 200 files along, which is mostly all of them; only larger workspaces ask the store. */
 function workspaceOf(deps: StepDeps, { run, workspace }: Claim): Workspace {
-  const below = (folder: string) => (file: WorkspaceFile) => folder === '' || file.path.startsWith(`${folder}/`)
+  const below = (folder: string) => (file: WorkspaceFile) =>
+    folder === '' || file.path.startsWith(`${folder}/`)
   return {
     async find(path) {
       const known = workspace.entries.find((file) => file.path === path)
@@ -107,7 +144,12 @@ function workspaceOf(deps: StepDeps, { run, workspace }: Claim): Workspace {
     },
     async list(folder, limit) {
       if (workspace.complete) return workspace.entries.filter(below(folder)).slice(0, limit)
-      return deps.store.readFiles({ run_id: run.id, paths: null, under: folder === '' ? null : `${folder}/`, limit })
+      return deps.store.readFiles({
+        run_id: run.id,
+        paths: null,
+        under: folder === '' ? null : `${folder}/`,
+        limit,
+      })
     },
   }
 }

@@ -1,29 +1,13 @@
 import { Hono } from 'hono'
-import type { ErrorBody } from '../contract/error.ts'
 import { AppError } from '../core/errors.ts'
-import type { Log } from '../ports/log.ts'
 import { accessLog } from './access-log.ts'
+import type { AppOptions } from './app-options.ts'
 import { cors } from './cors.ts'
 import { addDocs } from './docs.ts'
 import type { App, AppEnv } from './env.ts'
 import { errorResponse } from './errors.ts'
 import { addProbes } from './probes.ts'
 import { requestIdOf } from './request-id.ts'
-
-export interface AppOptions {
-  /** Function name; `agent-api` for all four behind one entry. */
-  service: string
-  version: string
-  log: Log
-  /** `*` reflects any origin; an empty list answers no browser (the step service). */
-  allowedOrigins: '*' | readonly string[]
-  /** Origin of the shared host: asked under its name, /health speaks for all four services. */
-  publicBaseUrl: string
-  /** Rejects when the service cannot work now. */
-  ready: () => Promise<void>
-  /** Fields of every error body of this service. */
-  errorFields?: Partial<ErrorBody>
-}
 
 /**
  * The base of every service: request ids, CORS, security headers, access log, errors, probes, documents. Routes are added with

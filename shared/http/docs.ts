@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { AppError } from '../core/errors.ts'
-import type { AppOptions } from './create-app.ts'
+import type { AppOptions } from './app-options.ts'
 import type { App } from './env.ts'
 import { route } from './route.ts'
 

@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts'
-import type { AppOptions } from './create-app.ts'
+import type { AppOptions } from './app-options.ts'
 import type { App, AppContext } from './env.ts'
 import { route } from './route.ts'
 

@@ -31,5 +31,9 @@ export interface Artifacts {
 
 export interface Attachments {
   /** Reads an object with the caller's own token, so that only what they may read is read. Rejects with `invalid_attachment`. */
-  read(caller: Caller, object: { bucket: string; path: string }, limits: { maxBytes: number }): Promise<Uint8Array>
+  read(
+    caller: Caller,
+    object: { bucket: string; path: string },
+    limits: { maxBytes: number },
+  ): Promise<Uint8Array>
 }

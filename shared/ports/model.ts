@@ -1,9 +1,29 @@
 /** What the engine asks of a language model. Content blocks have the shape of Anthropic's Messages API. */
-export interface TextBlock { type: 'text'; text: string }
-export interface ThinkingBlock { type: 'thinking'; thinking: string; signature: string }
-export interface RedactedThinkingBlock { type: 'redacted_thinking'; data: string }
-export interface ToolUseBlock { type: 'tool_use'; id: string; name: string; input: unknown }
-export interface ToolResultBlock { type: 'tool_result'; tool_use_id: string; content: string; is_error: boolean }
+export interface TextBlock {
+  type: 'text'
+  text: string
+}
+export interface ThinkingBlock {
+  type: 'thinking'
+  thinking: string
+  signature: string
+}
+export interface RedactedThinkingBlock {
+  type: 'redacted_thinking'
+  data: string
+}
+export interface ToolUseBlock {
+  type: 'tool_use'
+  id: string
+  name: string
+  input: unknown
+}
+export interface ToolResultBlock {
+  type: 'tool_result'
+  tool_use_id: string
+  content: string
+  is_error: boolean
+}
 
 export type AssistantBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock
 export type UserBlock = TextBlock | ToolResultBlock
@@ -42,12 +62,22 @@ export interface ModelTurn {
  * - aborted: our own signal
  */
 export type ModelErrorKind =
-  | 'rate_limited' | 'overloaded' | 'unavailable' | 'spend_cap' | 'invalid_request' | 'unauthorized' | 'aborted'
+  | 'rate_limited'
+  | 'overloaded'
+  | 'unavailable'
+  | 'spend_cap'
+  | 'invalid_request'
+  | 'unauthorized'
+  | 'aborted'
 
 export class ModelError extends Error {
   readonly kind: ModelErrorKind
   readonly retryAfterSeconds: number | undefined
-  constructor(kind: ModelErrorKind, message: string, options: { retryAfterSeconds?: number | undefined; cause?: unknown } = {}) {
+  constructor(
+    kind: ModelErrorKind,
+    message: string,
+    options: { retryAfterSeconds?: number | undefined; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause })
     this.name = 'ModelError'
     this.kind = kind

@@ -1,6 +1,6 @@
 import type { ArtifactRow, LogRow, MessageRow, RunRow, StepRow } from '../contract/rows.ts'
-import type { LogType, RunMode, RunStatus, ToolType } from '../core/run.ts'
 import type { Plan } from '../core/plan.ts'
+import type { LogType, RunMode, RunStatus, ToolType } from '../core/run.ts'
 import type { NewStep } from '../core/steps.ts'
 import type { Principal } from './identity.ts'
 import type { Publication } from './scheduler.ts'
@@ -133,10 +133,20 @@ export interface FrontStore {
   pauseRun(input: { principal: Principal; run_id: string }): Promise<RunAnswer>
   readRun(input: ReadRun): Promise<RunSnapshot>
   readLogs(input: ReadLogs): Promise<LogPage>
-  readEvents(input: { principal: Principal; run_id: string; after_seq: number; limit: number }): Promise<EventPage>
+  readEvents(input: {
+    principal: Principal
+    run_id: string
+    after_seq: number
+    limit: number
+  }): Promise<EventPage>
   listRuns(input: ListRuns): Promise<{ runs: RunRow[]; has_more: boolean }>
   /** A random ticket (only its SHA-256 is stored) for one run's stream; `expires_at` is the caller's token's end. */
-  issueTicket(input: { principal: Principal; run_id: string; ticket_sha256: string; expires_at: string }): Promise<void>
+  issueTicket(input: {
+    principal: Principal
+    run_id: string
+    ticket_sha256: string
+    expires_at: string
+  }): Promise<void>
   /** The principal a ticket stands for, while it is valid; raises `connection` so that an older stream knows it was replaced. */
   useTicket(input: { ticket_sha256: string; run_id: string }): Promise<{
     principal: Principal
@@ -282,8 +292,8 @@ export interface StepCommit {
   verified: string[]
   next:
     | { kind: 'steps'; steps: NewStep[] }
-    /** A member of a group: SQL schedules `then` when it is the last one to commit. */
-    | { kind: 'group'; then: NewStep }
+    /** A member of a group: SQL schedules `model_step` when it is the last one to commit. */
+    | { kind: 'group'; model_step: NewStep }
     | { kind: 'wait_user'; question: string; steps: NewStep[] }
     | { kind: 'complete'; result: string }
     | { kind: 'fail'; code: string; message: string }
@@ -317,12 +327,14 @@ export interface StepStore {
   /** Gives the step back, to be tried again after the delay: counts as an attempt unless `free`. */
   releaseStep(input: Fence & { delay_seconds: number; error: string; free: boolean }): Promise<CommitAnswer>
   /** Commits the wait for a job; only then is the job made. */
-  parkStep(input: Fence & {
-    job_name: string
-    token_sha256: string
-    deadline_seconds: number
-    check_seconds: number
-  }): Promise<CommitAnswer>
+  parkStep(
+    input: Fence & {
+      job_name: string
+      token_sha256: string
+      deadline_seconds: number
+      check_seconds: number
+    },
+  ): Promise<CommitAnswer>
   /** The runner's first call: what the job is to do. Rejects: unauthorized, already_answered, not_ready. */
   startJob(input: { run_id: string; step_number: number; token_sha256: string }): Promise<JobStart>
   /** Whether this token's job is awaited now, for the door's other routes. Same rejections. */
@@ -344,7 +356,12 @@ export interface StepStore {
   /** The only write after a final status: settles what a step in flight had reserved. */
   settleAttempt(input: Fence & { tokens_used: number; used: boolean }): Promise<void>
   /** Files of the workspace by exact path or below a folder, at most `limit`. */
-  readFiles(input: { run_id: string; paths: string[] | null; under: string | null; limit: number }): Promise<WorkspaceFile[]>
+  readFiles(input: {
+    run_id: string
+    paths: string[] | null
+    under: string | null
+    limit: number
+  }): Promise<WorkspaceFile[]>
   /** Publications that are due and unclaimed, each with its publication number raised. */
   sweepDue(input: { limit: number }): Promise<{ publications: Publication[]; jobs_to_remove: string[] }>
   /** Rejects with `unavailable` when the database is not ready (schema missing, role could bypass row security). */

@@ -1,6 +1,6 @@
 import type { Box, Wrapped } from './box.ts'
 import { wrapInBubblewrap } from './bubblewrap.ts'
-import type { Confinement } from './detect-confinement.ts'
+import type { Confinement } from './confinement.ts'
 import { wrapInNamespaces } from './namespaces.ts'
 import { wrapUnconfined } from './unconfined.ts'
 

@@ -2,11 +2,9 @@ import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { accountFiles, type Box, pickIdentity } from './box.ts'
+import type { Confinement } from './confinement.ts'
 import { execute } from './execute.ts'
 import { jobDirectories, placesIn } from './places.ts'
-
-/** How a tool is kept apart from the machine; see bubblewrap.ts, namespaces.ts, unconfined.ts. */
-export type Confinement = 'bubblewrap' | 'namespaces' | 'none'
 
 /**
  * Finds out by doing: runs a tiny tool in each kind, the best first (about 30 ms each). The reason says why not a better one,

@@ -1,4 +1,4 @@
-import type { Confinement } from './detect-confinement.ts'
+import type { Confinement } from './confinement.ts'
 
 /** What a runner is told on stdin: one JSON line. Never in argv or the environment, which /proc shows to others. */
 export interface RunnerJob {

@@ -1,6 +1,6 @@
 import { accessSync, constants, lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Confinement } from './detect-confinement.ts'
+import type { Confinement } from './confinement.ts'
 
 /** Where the tool finds things: fixed paths inside a sandbox, the real ones without. */
 export interface Places {

@@ -13,7 +13,9 @@ export const codeTool: Tool = {
     'Runs one program and returns its stdout, stderr and exit code. It starts in the workspace (inputs/, outputs/) in a fresh ' +
     'process without network; only files stay between calls. Files written under outputs/ are handed to the user.',
   input: z.object({
-    language: z.enum(CODE_LANGUAGES).describe('The interpreter. javascript and typescript run as ES modules on Node.js.'),
+    language: z
+      .enum(CODE_LANGUAGES)
+      .describe('The interpreter. javascript and typescript run as ES modules on Node.js.'),
     code: z.string().min(1).max(200_000).describe('The whole program.'),
     timeout: z.number().positive().max(3600).optional().describe('Seconds after which it is ended.'),
   }),

@@ -19,7 +19,10 @@ export const fileReadTool: Tool = {
     const file = await workspace.find(path)
     if (file === undefined) {
       const some = await workspace.list('', 50)
-      const text = some.length === 0 ? 'The workspace is empty.' : `The workspace has: ${some.map((f) => f.path).join(', ')}`
+      const text =
+        some.length === 0
+          ? 'The workspace is empty.'
+          : `The workspace has: ${some.map((f) => f.path).join(', ')}`
       return { output: { error: 'not_found' }, text: `There is no file ${path}. ${text}`, isError: true }
     }
     let bytes: Uint8Array
@@ -27,7 +30,8 @@ export const fileReadTool: Tool = {
       bytes = await blobs.get(owner, file.sha256)
     } catch (error) {
       // loud, and the run goes on: the model can do without a file, but must know that it is gone
-      if (error instanceof AppError && error.code === 'not_found') return { output: { error: 'lost' }, text: error.message, isError: true }
+      if (error instanceof AppError && error.code === 'not_found')
+        return { output: { error: 'lost' }, text: error.message, isError: true }
       throw error
     }
     const head = bytes.subarray(0, MAX_READ_BYTES)
@@ -37,12 +41,24 @@ export const fileReadTool: Tool = {
       // a cut in the middle of a character is no fault of the file
       content = new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: truncated })
     } catch {
-      return { output: { error: 'binary', size: file.size }, text: `${path} is not text (${file.size} bytes). Use code to work on it.`, isError: true }
+      return {
+        output: { error: 'binary', size: file.size },
+        text: `${path} is not text (${file.size} bytes). Use code to work on it.`,
+        isError: true,
+      }
     }
     if (content.includes('\0')) {
-      return { output: { error: 'binary', size: file.size }, text: `${path} is not text (${file.size} bytes). Use code to work on it.`, isError: true }
+      return {
+        output: { error: 'binary', size: file.size },
+        text: `${path} is not text (${file.size} bytes). Use code to work on it.`,
+        isError: true,
+      }
     }
     const note = truncated ? `\n[… the first ${head.length} of ${file.size} bytes]` : ''
-    return { output: { filepath: path, content, size: file.size, truncated }, text: content + note, isError: false }
+    return {
+      output: { filepath: path, content, size: file.size, truncated },
+      text: content + note,
+      isError: false,
+    }
   },
 }

@@ -9,7 +9,8 @@ export const fileWriteTool: Tool = {
   name: 'file_write',
   toolType: 'file_write',
   purpose: 'writes a text file into the workspace',
-  description: 'Writes a text file of the workspace, replacing it when it exists. Under outputs/ it is handed to the user.',
+  description:
+    'Writes a text file of the workspace, replacing it when it exists. Under outputs/ it is handed to the user.',
   input: z.object({ filepath: filePath, content: z.string().max(1_000_000) }),
   async run(input, { workspace, blobs, owner }) {
     const path = cleanPath(input['filepath'] as string)
@@ -28,12 +29,16 @@ export const fileWriteTool: Tool = {
 }
 
 /** A file cannot stand where a folder is, nor below a file: the workspace could not be laid out on a disk any more. */
-async function folderFault(path: string, workspace: Parameters<Extract<Tool, { kind: 'inline' }>['run']>[1]['workspace']) {
+async function folderFault(
+  path: string,
+  workspace: Parameters<Extract<Tool, { kind: 'inline' }>['run']>[1]['workspace'],
+) {
   if ((await workspace.list(path, 1)).length > 0) return `${path} is a folder of the workspace.`
   const parts = path.split('/')
   for (let n = 1; n < parts.length; n++) {
     const parent = parts.slice(0, n).join('/')
-    if ((await workspace.find(parent)) !== undefined) return `${parent} is a file, so ${path} cannot be written.`
+    if ((await workspace.find(parent)) !== undefined)
+      return `${parent} is a file, so ${path} cannot be written.`
   }
   return undefined
 }

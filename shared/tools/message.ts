@@ -7,7 +7,8 @@ export const messageTool: Tool = {
   name: 'message',
   toolType: 'message',
   purpose: 'tells the user something in between',
-  description: 'Shows the user a message while the work goes on. It does not end the run and expects no answer.',
+  description:
+    'Shows the user a message while the work goes on. It does not end the run and expects no answer.',
   input: z.object({ message: z.string().min(1).max(20_000) }),
   async run(input, { newId }) {
     return {

@@ -23,7 +23,8 @@ function context(files: Record<string, Uint8Array | string>): InlineContext {
     },
     workspace: {
       find: async (path) => entries.find((file) => file.path === path),
-      list: async (folder, limit) => entries.filter(({ path }) => folder === '' || path.startsWith(`${folder}/`)).slice(0, limit),
+      list: async (folder, limit) =>
+        entries.filter(({ path }) => folder === '' || path.startsWith(`${folder}/`)).slice(0, limit),
     },
   }
 }
@@ -41,7 +42,16 @@ describe('definitions', () => {
       expect(description.length).toBeGreaterThan(20)
       return name
     })
-    expect(names).toEqual(['code', 'shell', 'file_read', 'file_write', 'file_list', 'message', 'advance_phase', 'ask_user'])
+    expect(names).toEqual([
+      'code',
+      'shell',
+      'file_read',
+      'file_write',
+      'file_list',
+      'message',
+      'advance_phase',
+      'ask_user',
+    ])
   })
 
   it.each([
@@ -64,9 +74,17 @@ describe('definitions', () => {
 
 describe('file tools', () => {
   it('read text, say what is there when a file is not, and refuse what is no text', async () => {
-    expect(await run('file_read', { filepath: './a.txt' }, { 'a.txt': 'hello' })).toMatchObject({ text: 'hello', isError: false })
-    expect(await run('file_read', { filepath: 'b.txt' }, { 'a.txt': 'hello' })).toMatchObject({ isError: true, text: expect.stringContaining('a.txt') })
-    expect(await run('file_read', { filepath: 'x' }, { x: new Uint8Array([0xff, 0xfe, 0]) })).toMatchObject({ isError: true })
+    expect(await run('file_read', { filepath: './a.txt' }, { 'a.txt': 'hello' })).toMatchObject({
+      text: 'hello',
+      isError: false,
+    })
+    expect(await run('file_read', { filepath: 'b.txt' }, { 'a.txt': 'hello' })).toMatchObject({
+      isError: true,
+      text: expect.stringContaining('a.txt'),
+    })
+    expect(await run('file_read', { filepath: 'x' }, { x: new Uint8Array([0xff, 0xfe, 0]) })).toMatchObject({
+      isError: true,
+    })
   })
 
   it('read the first 64 KB, also when the cut is inside a character', async () => {
@@ -80,12 +98,24 @@ describe('file tools', () => {
       isError: false,
       put: [{ path: 'outputs/a.txt', size: 2, sha256: createHash('sha256').update('é').digest('hex') }],
     })
-    expect(await run('file_write', { filepath: 'd', content: '' }, { 'd/x': '' })).toMatchObject({ isError: true })
-    expect(await run('file_write', { filepath: 'x/y', content: '' }, { x: '' })).toMatchObject({ isError: true })
+    expect(await run('file_write', { filepath: 'd', content: '' }, { 'd/x': '' })).toMatchObject({
+      isError: true,
+    })
+    expect(await run('file_write', { filepath: 'x/y', content: '' }, { x: '' })).toMatchObject({
+      isError: true,
+    })
   })
 
   it('list a folder', async () => {
-    expect(await run('file_list', { dirpath: 'in' }, { 'in/a': '1', 'in/b': '22', c: '' })).toMatchObject({ output: { files: [{ path: 'in/a', size: 1 }, { path: 'in/b', size: 2 }], truncated: false } })
+    expect(await run('file_list', { dirpath: 'in' }, { 'in/a': '1', 'in/b': '22', c: '' })).toMatchObject({
+      output: {
+        files: [
+          { path: 'in/a', size: 1 },
+          { path: 'in/b', size: 2 },
+        ],
+        truncated: false,
+      },
+    })
     expect((await run('file_list', {}, { c: '' })).text).toBe('c (0 bytes)')
   })
 })

@@ -51,7 +51,10 @@ export function toolDefinitions(): ToolDefinition[] {
   const own = ALL.map((tool) => ({
     name: tool.name,
     description: tool.description,
-    inputSchema: z.toJSONSchema(tool.input, { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>,
+    inputSchema: z.toJSONSchema(tool.input, { io: 'input', unrepresentable: 'any' }) as Record<
+      string,
+      unknown
+    >,
   }))
   return [...own, ...CONTROL]
 }

@@ -15,7 +15,10 @@ export const shellTool: Tool = {
     working_dir: z
       .string()
       .max(512)
-      .refine((path) => path === '.' || workspacePathFault(path) === undefined, 'must be a relative path inside the workspace')
+      .refine(
+        (path) => path === '.' || workspacePathFault(path) === undefined,
+        'must be a relative path inside the workspace',
+      )
       .optional()
       .describe('Folder of the workspace to start in.'),
     timeout: z.number().positive().max(3600).optional().describe('Seconds after which it is ended.'),

@@ -40,4 +40,7 @@ interface ToolBase {
 /** `inline` tools work on the workspace manifest within the step; `job` tools run foreign code and park the step. */
 export type Tool =
   | (ToolBase & { kind: 'job' })
-  | (ToolBase & { kind: 'inline'; run(input: Record<string, unknown>, context: InlineContext): Promise<InlineResult> })
+  | (ToolBase & {
+      kind: 'inline'
+      run(input: Record<string, unknown>, context: InlineContext): Promise<InlineResult>
+    })

@@ -365,7 +365,7 @@ begin
     update private.runs set group_open = group_open - 1 where run_id = p_run returning * into v_run;
     if v_run.group_open = 0 then
       v_next := jsonb_build_object('kind', 'steps', 'steps', jsonb_build_array(
-        v_next -> 'then' || jsonb_build_object('phase_number', v_row.current_phase)));
+        v_next -> 'model_step' || jsonb_build_object('phase_number', v_row.current_phase)));
       v_kind := 'steps';
     end if;
   end if;

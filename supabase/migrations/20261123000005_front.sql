@@ -360,14 +360,16 @@ declare
   v_run public.agent_runs := private.own_run(p);
   v_limit integer := (p ->> 'limit')::integer;
   v_rows jsonb;
+  v_now jsonb;
 begin
-  select coalesce(jsonb_agg(jsonb_build_object('log', to_jsonb(l), 'step', to_jsonb(s), 'message', to_jsonb(m) - 'position', 'artifact', to_jsonb(a))
-      order by l.seq), '[]') into v_rows
+  -- the run as it is in the snapshot of the rows: a reader concludes from both that it has seen the end
+  select (select to_jsonb(r) from public.agent_runs r where r.id = v_run.id), coalesce(jsonb_agg(jsonb_build_object('log', to_jsonb(l),
+      'step', to_jsonb(s), 'message', to_jsonb(m) - 'position', 'artifact', to_jsonb(a)) order by l.seq), '[]') into v_now, v_rows
   from (select * from public.agent_task_logs where run_id = v_run.id and seq > (p ->> 'after_seq')::bigint order by seq limit v_limit + 1) l
   left join public.agent_steps s on s.id = (l.metadata ->> 'step_id')::uuid
   left join public.agent_messages m on m.id = (l.metadata ->> 'message_id')::uuid
   left join public.agent_artifacts a on a.id = (l.metadata ->> 'artifact_id')::uuid and a.deleted_at is null;
-  return jsonb_build_object('run', to_jsonb(v_run), 'has_more', jsonb_array_length(v_rows) > v_limit,
+  return jsonb_build_object('run', v_now, 'has_more', jsonb_array_length(v_rows) > v_limit,
     'events', case when jsonb_array_length(v_rows) > v_limit then v_rows - v_limit else v_rows end);
 end
 $$;

@@ -77,7 +77,7 @@ begin
         'files', '{"put": [], "removed": []}'::jsonb, 'verified', '[]'::jsonb, 'plan', null, 'current_phase', null,
         'messages', case when v_step.kind = 'tool' then jsonb_build_array(jsonb_build_object('role', 'tool', 'content', v_error,
           'tool_call_id', v_step.tool_call_id, 'tool_name', v_visible.tool_name, 'is_error', true)) else '[]' end,
-        'next', case when v_step.kind = 'tool' then jsonb_build_object('kind', 'group', 'then', p -> 'then')
+        'next', case when v_step.kind = 'tool' then jsonb_build_object('kind', 'group', 'model_step', p -> 'model_step')
           else jsonb_build_object('kind', 'fail', 'code', 'ATTEMPTS_EXHAUSTED', 'message', v_error) end));
       return jsonb_build_object('refused', 'done', 'publications', v_answer -> 'publications');
     end;

@@ -33,11 +33,11 @@ insert into auth.users (id, email) values ('00000000-0000-4000-8000-000000000001
 insert into public.agent_runs (id, user_id, prompt, mode, status, old_notes) values
   ('10000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001', 'open', 'general', 'executing', 'n'),
   ('10000000-0000-4000-8000-000000000002', '00000000-0000-4000-8000-000000000001', 'done', 'research', 'completed', 'n');
-insert into public.agent_steps (run_id, step_number, tool_type, status) values
-  ('10000000-0000-4000-8000-000000000001', 1, 'shell', 'running'), ('10000000-0000-4000-8000-000000000001', 1, 'magic', 'pending');
+insert into public.agent_steps (run_id, step_number, tool_type, status, created_at) values
+  ('10000000-0000-4000-8000-000000000001', 1, 'shell', 'running', '2026-01-01'), ('10000000-0000-4000-8000-000000000001', 1, 'magic', 'pending', '2026-01-02');
 insert into public.agent_messages (run_id, role, content) values ('10000000-0000-4000-8000-000000000002', 'user', 'hello');
-insert into public.agent_task_logs (run_id, log_type, message) values
-  ('10000000-0000-4000-8000-000000000002', 'info', 'one'), ('10000000-0000-4000-8000-000000000002', 'debug', 'two');
+insert into public.agent_task_logs (run_id, log_type, message, created_at) values
+  ('10000000-0000-4000-8000-000000000002', 'info', 'one', '2026-01-01'), ('10000000-0000-4000-8000-000000000002', 'debug', 'two', '2026-01-02');
 insert into public.agent_task_queue (run_id, payload) values ('10000000-0000-4000-8000-000000000001', '{}');
 `
 
@@ -57,14 +57,23 @@ afterAll(async () => {
 })
 
 it('the rows of the earlier design are kept, open runs are ended as migrated', async () => {
-  const { rows } = await client.query(`select prompt, mode::text, status::text, error_code, old_notes from public.agent_runs order by prompt`)
+  const { rows } = await client.query(
+    `select prompt, mode::text, status::text, error_code, old_notes from public.agent_runs order by prompt`,
+  )
   expect(rows).toEqual([
     { prompt: 'done', mode: 'research', status: 'completed', error_code: null, old_notes: 'n' },
     { prompt: 'open', mode: 'custom', status: 'failed', error_code: 'migrated', old_notes: 'n' },
   ])
-  const logs = await client.query(`select seq::int, log_type::text, message, user_id from public.agent_task_logs order by seq`)
-  expect(logs.rows.map(({ seq, log_type }) => [seq, log_type])).toEqual([[1, 'info'], [2, 'info']])
-  const steps = await client.query(`select step_number, tool_type::text, status::text from public.agent_steps order by 1`)
+  const logs = await client.query(
+    `select seq::int, log_type::text, message, user_id from public.agent_task_logs order by seq`,
+  )
+  expect(logs.rows.map(({ seq, log_type }) => [seq, log_type])).toEqual([
+    [1, 'info'],
+    [2, 'info'],
+  ])
+  const steps = await client.query(
+    `select step_number, tool_type::text, status::text from public.agent_steps order by 1`,
+  )
   expect(steps.rows).toEqual([
     { step_number: 0, tool_type: 'shell', status: 'cancelled' },
     { step_number: 1, tool_type: 'plan', status: 'cancelled' },
@@ -73,12 +82,20 @@ it('the rows of the earlier design are kept, open runs are ended as migrated', a
 })
 
 it('old triggers, policies and foreign keys to auth.users are gone, new runs can be written', async () => {
-  const left = await client.query(`select tgname from pg_trigger where tgname = 'complete_run' union all select polname from pg_policy where polname = 'own runs'
+  const left =
+    await client.query(`select tgname from pg_trigger where tgname = 'complete_run' union all select polname from pg_policy where polname = 'own runs'
     union all select conname from pg_constraint where conrelid = 'public.agent_runs'::regclass and contype = 'f'`)
   expect(left.rows).toEqual([])
   await client.query(`insert into public.agent_runs (user_id, prompt) values (gen_random_uuid(), 'new')`)
-  const published = await client.query(`select tablename from pg_publication_tables where pubname = 'supabase_realtime' order by 1`)
+  const published = await client.query(
+    `select tablename from pg_publication_tables where pubname = 'supabase_realtime' order by 1`,
+  )
   expect(published.rows.map(({ tablename }) => tablename)).toEqual([
-    'agent_artifacts', 'agent_messages', 'agent_run_connectors', 'agent_runs', 'agent_steps', 'agent_task_logs',
+    'agent_artifacts',
+    'agent_messages',
+    'agent_run_connectors',
+    'agent_runs',
+    'agent_steps',
+    'agent_task_logs',
   ])
 })

@@ -30,9 +30,16 @@ it('the reviewed schema is what the migrations make', async () => {
 })
 
 it('SQL and TypeScript allow the same transitions', async () => {
-  const stored = await rows<{ from_status: RunStatus; to_status: RunStatus }>('postgres', 'select * from private.run_transitions')
+  const stored = await rows<{ from_status: RunStatus; to_status: RunStatus }>(
+    'postgres',
+    'select * from private.run_transitions',
+  )
   const pairs = Object.entries(RUN_TRANSITIONS).flatMap(([from, tos]) => tos.map((to) => `${from} → ${to}`))
-  expect(stored.map(({ from_status, to_status }) => `${from_status} → ${to_status}`).sort()).toEqual(pairs.sort())
+  expect(
+    stored
+      .map(({ from_status, to_status }) => `${from_status} → ${to_status}`)
+      .toSorted((a, b) => a.localeCompare(b)),
+  ).toEqual(pairs.toSorted((a, b) => a.localeCompare(b)))
 })
 
 it('no function of ours can step around row security, and none is open to everybody', async () => {
@@ -56,8 +63,14 @@ it('anon has nothing, authenticated may read seven tables and nothing more', asy
      group by table_name, grantee order by 1`,
   )
   expect(granted).toEqual(
-    ['agent_artifacts', 'agent_messages', 'agent_run_connectors', 'agent_runs', 'agent_steps', 'agent_task_logs', 'credit_balances'].map(
-      (table_name) => ({ table_name, grantee: 'authenticated', privilege: 'SELECT' }),
-    ),
+    [
+      'agent_artifacts',
+      'agent_messages',
+      'agent_run_connectors',
+      'agent_runs',
+      'agent_steps',
+      'agent_task_logs',
+      'credit_balances',
+    ].map((table_name) => ({ table_name, grantee: 'authenticated', privilege: 'SELECT' })),
   )
 })

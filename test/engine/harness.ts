@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { type TestProject, testProject } from '../../dev/supabase/test-project.ts'
 import { createMemoryCache } from '../../shared/adapters/memory/cache.ts'
 import { createMemoryModel, type MemoryReply } from '../../shared/adapters/memory/model.ts'
 import { createMemoryScheduler } from '../../shared/adapters/memory/scheduler.ts'
@@ -16,7 +17,6 @@ import type { Log } from '../../shared/ports/log.ts'
 import type { AssistantBlock, ModelRequest } from '../../shared/ports/model.ts'
 import type { JobSpec } from '../../shared/ports/sandbox.ts'
 import type { CreateRun } from '../../shared/ports/store.ts'
-import { type TestProject, testProject } from '../../dev/supabase/test-project.ts'
 
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
 
@@ -30,27 +30,49 @@ export function principal(): Principal {
 export const PLAN = {
   goal: 'Do it',
   phases: [
-    { name: 'One', description: 'first', required_capabilities: [], estimated_credits: 1, dependencies: [], expected_outputs: [] },
-    { name: 'Two', description: 'second', required_capabilities: [], estimated_credits: 1, dependencies: [1], expected_outputs: [] },
+    {
+      name: 'One',
+      description: 'first',
+      required_capabilities: [],
+      estimated_credits: 1,
+      dependencies: [],
+      expected_outputs: [],
+    },
+    {
+      name: 'Two',
+      description: 'second',
+      required_capabilities: [],
+      estimated_credits: 1,
+      dependencies: [1],
+      expected_outputs: [],
+    },
   ],
   total_estimated_duration_minutes: 1,
   risks: [],
 }
 
-export const call = (name: string, input: unknown, id = `toolu_${randomUUID()}`): AssistantBlock => ({ type: 'tool_use', id, name, input })
+export const call = (name: string, input: unknown, id = `toolu_${randomUUID()}`): AssistantBlock => ({
+  type: 'tool_use',
+  id,
+  name,
+  input,
+})
 export const say = (text: string): AssistantBlock => ({ type: 'text', text })
 
 /** Answers plan requests with PLAN and decide requests by the number of assistant turns so far. */
 export function script(turns: AssistantBlock[][]) {
   return (request: ModelRequest): MemoryReply => {
-    if (request.tools.some(({ name }) => name === 'submit_plan')) return { blocks: [call('submit_plan', PLAN)] }
+    if (request.tools.some(({ name }) => name === 'submit_plan'))
+      return { blocks: [call('submit_plan', PLAN)] }
     const turn = request.messages.filter(({ role }) => role === 'assistant').length
     return { blocks: turns[turn] ?? [say('done')], usage: { inputTokens: 10, outputTokens: 5 } }
   }
 }
 
 /** The engine on a real database behind the real faces, with everything around it in memory and in the test's hands. */
-export async function engine(respond: (request: ModelRequest, n: number) => MemoryReply | Promise<MemoryReply>) {
+export async function engine(
+  respond: (request: ModelRequest, n: number) => MemoryReply | Promise<MemoryReply>,
+) {
   const project: TestProject = await testProject('', { template: 'migrated' })
   const options = async (role: string) => ({
     url: project.origin,
@@ -131,7 +153,8 @@ export async function engine(respond: (request: ModelRequest, n: number) => Memo
     removed,
     deps,
     create,
-    deliver: (message: { run_id: string; step_number: number }): Promise<Advance> => advanceRun(deps, message),
+    deliver: (message: { run_id: string; step_number: number }): Promise<Advance> =>
+      advanceRun(deps, message),
     /** Delivers what was published, in order, until nothing more comes; every message `times` times. */
     async drain(times = 1): Promise<Advance[]> {
       const outcomes: Advance[] = []
@@ -159,7 +182,10 @@ export async function engine(respond: (request: ModelRequest, n: number) => Memo
       await finishJob(deps, job, job.token, JSON.stringify(result), result)
     },
     async run(id: string): Promise<RunRow> {
-      const [row] = await project.sql<RunRow & { [key: string]: unknown }>('select * from public.agent_runs where id = $1', [id])
+      const [row] = await project.sql<RunRow & { [key: string]: unknown }>(
+        'select * from public.agent_runs where id = $1',
+        [id],
+      )
       if (row === undefined) throw new Error('no such run')
       return row
     },

@@ -33,7 +33,14 @@ beforeAll(async () => {
     AGENT_SECRET: SECRET,
     SWEEP_SECRET: SWEEP,
   })
-  app = stepApp(config, e.deps, createSignatureVerifier({ currentKey: config.qstashCurrentSigningKey, nextKey: config.qstashNextSigningKey }))
+  app = stepApp(
+    config,
+    e.deps,
+    createSignatureVerifier({
+      currentKey: config.qstashCurrentSigningKey,
+      nextKey: config.qstashNextSigningKey,
+    }),
+  )
 })
 afterEach(async () => {
   expect(await e.violations()).toEqual([])
@@ -49,7 +56,17 @@ interface Forgery {
   iss?: string
 }
 
-async function sign(body: string, { key = KEY, sub = `${BASE}/agent/step`, body: signed = body, exp = 300, nbf = 0, iss = 'Upstash' }: Forgery = {}) {
+async function sign(
+  body: string,
+  {
+    key = KEY,
+    sub = `${BASE}/agent/step`,
+    body: signed = body,
+    exp = 300,
+    nbf = 0,
+    iss = 'Upstash',
+  }: Forgery = {},
+) {
   const now = Math.floor(Date.now() / 1000)
   return new SignJWT({ body: createHash('sha256').update(signed).digest('base64url') })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
@@ -64,7 +81,8 @@ async function sign(body: string, { key = KEY, sub = `${BASE}/agent/step`, body:
 const post = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
   app.request(path, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
 
-const states = () => e.project.sql(`select run_id, step_number, attempt, fence, state from private.steps order by 1, 2`)
+const states = () =>
+  e.project.sql(`select run_id, step_number, attempt, fence, state from private.steps order by 1, 2`)
 
 it('takes a signed message, and the same one again without effect', async () => {
   const { run } = await e.create(principal())
@@ -97,7 +115,11 @@ it('a message whose signature is not exactly right changes nothing and is answer
   try {
     const answers = new Set<string>()
     for (const signature of forged) {
-      const answer = await post('/agent/step', body, signature === undefined ? {} : { 'upstash-signature': signature })
+      const answer = await post(
+        '/agent/step',
+        body,
+        signature === undefined ? {} : { 'upstash-signature': signature },
+      )
       const { request_id: _, ...rest } = (await answer.json()) as { request_id: string }
       answers.add(`${answer.status} ${JSON.stringify(rest)}`)
     }
@@ -139,7 +161,10 @@ it('a step in work is 503 with what is left of its lease', async () => {
 
 it('sweeps for the holder of the secret only', async () => {
   const timestamp = String(Math.floor(Date.now() / 1000))
-  const signed = (at: string, key = SWEEP) => ({ 'x-agent-timestamp': at, 'x-agent-signature': createHmac('sha256', key).update(`${at}.{}`).digest('hex') })
+  const signed = (at: string, key = SWEEP) => ({
+    'x-agent-timestamp': at,
+    'x-agent-signature': createHmac('sha256', key).update(`${at}.{}`).digest('hex'),
+  })
   expect((await post('/agent/step/sweep', '{}', signed(timestamp))).status).toBe(200)
   expect((await post('/agent/step/sweep', '{}', signed(timestamp, 'wrong'))).status).toBe(401)
   expect((await post('/agent/step/sweep', '{} ', signed(timestamp))).status).toBe(401)
@@ -163,11 +188,15 @@ it('the door serves a job with its token, from start to result, and nobody else'
   }
   expect((await post(`/agent/step/job/${run.id}/1/start`, '{}', bearer)).status).toBe(401)
   const start = await post(door('start'), '{}', bearer)
-  expect([start.status, await start.json()]).toMatchObject([200, { tool: { name: 'shell', input: { command: 'x' } }, files: [], watched: false }])
+  expect([start.status, await start.json()]).toMatchObject([
+    200,
+    { tool: { name: 'shell', input: { command: 'x' } }, files: [], watched: false },
+  ])
 
   const bytes = new TextEncoder().encode('result file')
   const sha256 = createHash('sha256').update(bytes).digest('hex')
-  const put = (hash: string, data: Uint8Array<ArrayBuffer>) => app.request(door(`blob/${hash}`), { method: 'PUT', body: data, headers: bearer })
+  const put = (hash: string, data: Uint8Array<ArrayBuffer>) =>
+    app.request(door(`blob/${hash}`), { method: 'PUT', body: data, headers: bearer })
   expect((await put('0'.repeat(64), bytes)).status).toBe(400)
   expect((await put('../../x', bytes)).status).toBe(404)
   const { receipt } = (await (await put(sha256, bytes)).json()) as { receipt: string }
@@ -185,7 +214,10 @@ it('the door serves a job with its token, from start to result, and nobody else'
   expect((await app.request(door(`blob/${sha256}`), { headers: bearer })).status).toBe(200)
   await e.drain()
   expect((await e.run(run.id)).status).toBe('completed')
-  const [artifact] = await e.project.sql<{ filename: string }>('select filename from public.agent_artifacts where run_id = $1', [run.id])
+  const [artifact] = await e.project.sql<{ filename: string }>(
+    'select filename from public.agent_artifacts where run_id = $1',
+    [run.id],
+  )
   expect(artifact?.filename).toBe('r.txt')
 })
 
@@ -207,5 +239,12 @@ it('a callback for a step that is not parked yet is to come again', async () => 
 })
 
 function result(files: { put?: unknown[]; removed?: string[] }): string {
-  return JSON.stringify({ outcome: { kind: 'exited', exit_code: 0 }, stdout: 'ok \u0000 \ud800', stderr: '', truncated: false, duration_ms: 3, files: { put: [], removed: [], ...files } })
+  return JSON.stringify({
+    outcome: { kind: 'exited', exit_code: 0 },
+    stdout: 'ok \u0000 \ud800',
+    stderr: '',
+    truncated: false,
+    duration_ms: 3,
+    files: { put: [], removed: [], ...files },
+  })
 }

@@ -15,10 +15,17 @@ afterEach(async () => {
 afterAll(() => system.close())
 
 const step = async (runId: string, where: string) =>
-  (await system.query<{ n: number }>(`select count(*)::int as n from public.agent_steps where run_id = $1 and status = 'running' and ${where}`, [runId]))[0]?.n ?? 0
+  (
+    await system.query<{ n: number }>(
+      `select count(*)::int as n from public.agent_steps where run_id = $1 and status = 'running' and ${where}`,
+      [runId],
+    )
+  )[0]?.n ?? 0
 
 async function stop(runId: string): Promise<void> {
-  const { data, error } = await user.supabase.functions.invoke<{ status: string }>('agent-execute', { body: { action: 'stop', run_id: runId } })
+  const { data, error } = await user.supabase.functions.invoke<{ status: string }>('agent-execute', {
+    body: { action: 'stop', run_id: runId },
+  })
   expect([error, data?.status]).toEqual([null, 'cancelled'])
 }
 
@@ -29,8 +36,13 @@ it('in the middle of a model stream: final at once, nothing is claimed afterward
   const { steps } = await untilStatus(user, runId, 'cancelled')
   await new Promise((resolve) => setTimeout(resolve, 2500))
   const later = await untilStatus(user, runId, 'cancelled')
-  expect(later.steps.map(({ id, status }) => [id, status])).toEqual(steps.map(({ id, status }) => [id, status]))
-  const [settling] = await system.query<{ n: number }>(`select count(*)::int as n from private.steps where run_id = $1 and state = 'settling'`, [runId])
+  expect(later.steps.map(({ id, status }) => [id, status])).toEqual(
+    steps.map(({ id, status }) => [id, status]),
+  )
+  const [settling] = await system.query<{ n: number }>(
+    `select count(*)::int as n from private.steps where run_id = $1 and state = 'settling'`,
+    [runId],
+  )
   expect(settling?.n).toBe(0)
 }, 60_000)
 
@@ -42,8 +54,16 @@ it('in the middle of a tool: the job is removed and its late result changes noth
   await stop(runId)
   await untilStatus(user, runId, 'cancelled')
   await expect
-    .poll(async () => (await system.query(`select 1 from private.jobs_to_remove`)).length, { timeout: 15_000 })
+    .poll(async () => (await system.query(`select 1 from private.jobs_to_remove`)).length, {
+      timeout: 15_000,
+    })
     .toBe(0)
-  const again = await user.supabase.functions.invoke('agent-execute', { body: { action: 'stop', run_id: runId } })
-  expect(await (again.error as { context: Response }).context.json()).toMatchObject({ error: 'Cannot cancel run in status: cancelled', code: 'invalid_state', success: false })
+  const again = await user.supabase.functions.invoke('agent-execute', {
+    body: { action: 'stop', run_id: runId },
+  })
+  expect(await (again.error as { context: Response }).context.json()).toMatchObject({
+    error: 'Cannot cancel run in status: cancelled',
+    code: 'invalid_state',
+    success: false,
+  })
 }, 80_000)

@@ -1,7 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createRun, ROOT, type Snapshot, statusOf, type SystemStack, systemStack, type User, untilStatus, upload } from './kit.ts'
+import {
+  createRun,
+  ROOT,
+  type Snapshot,
+  type SystemStack,
+  statusOf,
+  systemStack,
+  type User,
+  untilStatus,
+  upload,
+} from './kit.ts'
 
 let system: SystemStack
 let user: User
@@ -14,7 +24,10 @@ beforeAll(async () => {
   user = await system.user('demo')
   const lock = readFileSync(join(ROOT, 'package-lock.json'))
   const attachment = await upload(user, 'package-lock.json', new Uint8Array(lock))
-  const runId = await createRun(user, { prompt: 'What is in this file? A table, a chart and the numbers.', attachments: [attachment] })
+  const runId = await createRun(user, {
+    prompt: 'What is in this file? A table, a chart and the numbers.',
+    attachments: [attachment],
+  })
   snapshot = await untilStatus(user, runId, 'completed')
 })
 afterAll(async () => {
@@ -37,7 +50,9 @@ it('repairs the guessed field from the name in the error', () => {
 })
 
 it('answers with numbers that are in the file', () => {
-  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as { packages: Record<string, { license?: string }> }
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { license?: string }>
+  }
   const mit = Object.values(packages).filter(({ license }) => license === 'MIT').length
   const answer = snapshot.messages.at(-1)?.content ?? ''
   expect(answer).toContain(`${mit}`)
@@ -46,7 +61,8 @@ it('answers with numbers that are in the file', () => {
 
 it('hands over a CSV and an SVG that say the same', async () => {
   const files = new Map<string, string>()
-  for (const { filename, download_url } of snapshot.artifacts) files.set(filename, await (await fetch(download_url)).text())
+  for (const { filename, download_url } of snapshot.artifacts)
+    files.set(filename, await (await fetch(download_url)).text())
   const [header, first] = (files.get('summary.csv') ?? '').split('\n')
   expect(header).toContain('count')
   expect(files.get('chart.svg')).toMatch(/^<svg|^<\?xml/)
@@ -56,12 +72,23 @@ it('hands over a CSV and an SVG that say the same', async () => {
 it('nobody else sees it, neither through the functions nor in the tables', async () => {
   const other = await system.user('other')
   expect(await statusOf(other, snapshot.run.id)).toBeNull()
-  for (const table of ['agent_runs', 'agent_steps', 'agent_messages', 'agent_artifacts', 'agent_task_logs', 'credit_balances']) {
+  for (const table of [
+    'agent_runs',
+    'agent_steps',
+    'agent_messages',
+    'agent_artifacts',
+    'agent_task_logs',
+    'credit_balances',
+  ]) {
     const mine = await user.supabase.from(table).select('*', { count: 'exact', head: true })
     const theirs = await other.supabase.from(table).select('*', { count: 'exact', head: true })
     expect([table, (mine.count ?? 0) > 0, theirs.count]).toEqual([table, true, 0])
   }
-  const written = await user.supabase.from('agent_runs').update({ status: 'failed' }).eq('id', snapshot.run.id).select()
+  const written = await user.supabase
+    .from('agent_runs')
+    .update({ status: 'failed' })
+    .eq('id', snapshot.run.id)
+    .select()
   expect(written.error?.code).toBe('42501')
   expect((await user.supabase.from('agent_task_queue').select('*')).error?.code).toBe('42501')
 })
@@ -69,7 +96,9 @@ it('nobody else sees it, neither through the functions nor in the tables', async
 it("refuses somebody else's file", async () => {
   const other = await system.user('thief')
   const attachment = await upload(user, 'mine.txt', new TextEncoder().encode('mine'))
-  const { error } = await other.supabase.functions.invoke('agent-execute', { body: { action: 'create', prompt: 'x', attachments: [attachment] } })
+  const { error } = await other.supabase.functions.invoke('agent-execute', {
+    body: { action: 'create', prompt: 'x', attachments: [attachment] },
+  })
   const answer = (await (error as { context: Response }).context.json()) as { code: string }
   expect(answer.code).toBe('invalid_attachment')
 })

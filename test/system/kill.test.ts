@@ -17,7 +17,11 @@ afterAll(() => system.close())
 
 async function analyse(): Promise<string> {
   const rows = Array.from({ length: 200 }, (_, n) => ({ id: n, color: ['red', 'green', 'blue'][n % 3] }))
-  const attachment = await upload(user, `rows-${Date.now()}.json`, new TextEncoder().encode(JSON.stringify(rows)))
+  const attachment = await upload(
+    user,
+    `rows-${Date.now()}.json`,
+    new TextEncoder().encode(JSON.stringify(rows)),
+  )
   return createRun(user, { prompt: 'Analyse this file', attachments: [attachment] })
 }
 
@@ -38,13 +42,16 @@ it('the step service is SIGKILLed again and again in the middle of a run, and th
   const { run, steps } = await untilStatus(user, runId, 'completed', 110_000)
   clearInterval(killer)
   expect(kills).toBeGreaterThanOrEqual(3)
-  expect(steps.map(({ step_number }) => step_number)).toEqual(Array.from({ length: run.total_steps }, (_, n) => n))
+  expect(steps.map(({ step_number }) => step_number)).toEqual(
+    Array.from({ length: run.total_steps }, (_, n) => n),
+  )
 }, 120_000)
 
 it('execute, status and logs are SIGKILLed while a run goes on, and it completes', async () => {
   const runId = await analyse()
   const killer = setInterval(() => {
-    for (const name of ['execute', 'status', 'logs']) for (const pid of system.stack().gateway.pids()[name] ?? []) process.kill(pid, 'SIGKILL')
+    for (const name of ['execute', 'status', 'logs'])
+      for (const pid of system.stack().gateway.pids()[name] ?? []) process.kill(pid, 'SIGKILL')
   }, 500)
   setTimeout(() => clearInterval(killer), 3000)
   await untilStatus(user, runId, 'completed', 60_000)
@@ -80,12 +87,16 @@ it('a tool and its runner that are SIGKILLed are told to the model, which goes o
   const { steps } = await untilStatus(user, runId, 'completed', 60_000)
   clearInterval(killer)
   expect(killed.size).toBe(2)
-  expect(steps.some(({ error_code }) => error_code === 'TOOL_LOST' || error_code === 'TOOL_KILLED')).toBe(true)
+  expect(steps.some(({ error_code }) => error_code === 'TOOL_LOST' || error_code === 'TOOL_KILLED')).toBe(
+    true,
+  )
 }, 70_000)
 
 it('the stack is stopped in the middle of a tool and started again, and the run completes', async () => {
   const runId = await analyse()
-  await expect.poll(() => processesWith('runner.mjs').length, { timeout: 20_000, interval: 10 }).toBeGreaterThan(0)
+  await expect
+    .poll(() => processesWith('runner.mjs').length, { timeout: 20_000, interval: 10 })
+    .toBeGreaterThan(0)
   await system.restart()
   await untilStatus(user, runId, 'completed')
 }, 90_000)

@@ -54,7 +54,10 @@ export async function systemStack(over: Partial<StackOptions> = {}) {
       const supabase = createClient(stack.env.SUPABASE_URL, stack.env.SUPABASE_ANON_KEY, {
         auth: { persistSession: false, autoRefreshToken: false },
       })
-      const { data, error } = await supabase.auth.signUp({ email: `${name}@example.com`, password: 'correct horse battery' })
+      const { data, error } = await supabase.auth.signUp({
+        email: `${name}@example.com`,
+        password: 'correct horse battery',
+      })
       if (error !== null || data.session === null) throw error ?? new Error('no session')
       return { supabase, id: data.session.user.id, token: data.session.access_token }
     },
@@ -70,13 +73,19 @@ export interface User {
 
 /** Creates a run as the oldest front ends do: supabase.functions.invoke. */
 export async function createRun({ supabase }: User, body: Record<string, unknown>): Promise<string> {
-  const { data, error } = await supabase.functions.invoke<{ run_id: string }>('agent-execute', { body: { action: 'create', ...body } })
+  const { data, error } = await supabase.functions.invoke<{ run_id: string }>('agent-execute', {
+    body: { action: 'create', ...body },
+  })
   if (error !== null || data === null) throw error
   return data.run_id
 }
 
 /** Uploads a file as a front end does; the answer is what `attachments` takes. */
-export async function upload({ supabase, id }: User, name: string, content: Uint8Array<ArrayBuffer>): Promise<{ bucket: string; path: string }> {
+export async function upload(
+  { supabase, id }: User,
+  name: string,
+  content: Uint8Array<ArrayBuffer>,
+): Promise<{ bucket: string; path: string }> {
   const path = `${id}/${name}`
   const { error } = await supabase.storage.from('agent-inputs').upload(path, content)
   if (error !== null) throw error
@@ -92,11 +101,18 @@ export interface Snapshot {
 
 /** status through the public URL; null while it cannot be had (a function was killed under it). */
 export async function statusOf({ supabase }: User, runId: string): Promise<Snapshot | null> {
-  const { data } = await supabase.functions.invoke<Snapshot>('agent-status', { body: { run_id: runId, steps_limit: 500 } })
+  const { data } = await supabase.functions.invoke<Snapshot>('agent-status', {
+    body: { run_id: runId, steps_limit: 500 },
+  })
   return data
 }
 
-export async function untilStatus(user: User, runId: string, wanted: string, timeoutMs = 60_000): Promise<Snapshot> {
+export async function untilStatus(
+  user: User,
+  runId: string,
+  wanted: string,
+  timeoutMs = 60_000,
+): Promise<Snapshot> {
   const end = Date.now() + timeoutMs
   let last: Snapshot | null = null
   while (Date.now() < end) {
@@ -105,5 +121,7 @@ export async function untilStatus(user: User, runId: string, wanted: string, tim
     if (['completed', 'failed', 'cancelled', 'timeout'].includes(last?.run.status ?? '')) break
     await new Promise((resolve) => setTimeout(resolve, 150))
   }
-  throw new Error(`run ${runId} is ${last?.run.status} (${last?.run.error_code} ${last?.run.error_message}), not ${wanted}`)
+  throw new Error(
+    `run ${runId} is ${last?.run.status} (${last?.run.error_code} ${last?.run.error_message}), not ${wanted}`,
+  )
 }

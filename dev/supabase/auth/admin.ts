@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { bearerToken } from '../access.ts'
 import { TokenError } from '../tokens.ts'
 import { transact } from '../transact.ts'
+import type { AuthOptions } from './auth-options.ts'
 import { AuthError } from './errors.ts'
-import { type AuthOptions, readBody } from './routes.ts'
+import { readBody } from './read-body.ts'
 import { findUser, insertUser, newUser, type UserRow, updateUser, userBody } from './users.ts'
 
 const MAX_PER_PAGE = 1000

@@ -1,23 +1,16 @@
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import type { JWK } from 'jose'
-import type pg from 'pg'
 import { z } from 'zod'
-import { type Access, AccessError, bearerToken } from '../access.ts'
+import { AccessError, bearerToken } from '../access.ts'
 import { TokenError, type Tokens } from '../tokens.ts'
 import { type Query, transact } from '../transact.ts'
 import { adminRoutes } from './admin.ts'
+import type { AuthOptions } from './auth-options.ts'
 import { AuthError, authErrorResponse } from './errors.ts'
 import { verifyPassword } from './passwords.ts'
+import { readBody } from './read-body.ts'
 import { checkBan, endSessions, refreshSession, startSession } from './sessions.ts'
 import { findUser, insertUser, newUser, type UserRow, updateUser, userBody } from './users.ts'
-
-export interface AuthOptions {
-  pool: pg.Pool
-  tokens: Tokens
-  access: Access
-  jwks: { keys: JWK[] }
-}
 
 const MAX_BODY_BYTES = 1024 * 1024
 const credentials = z.object({ email: z.string(), password: z.string() })
@@ -108,24 +101,6 @@ export function authRoutes(options: AuthOptions): Hono {
     ),
   )
   return app
-}
-
-export async function readBody<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const text = await c.req.text()
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text === '' ? '{}' : text)
-  } catch {
-    throw new AuthError(400, 'bad_json', 'Could not parse request body as JSON')
-  }
-  const result = schema.safeParse(parsed)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  throw new AuthError(
-    400,
-    'validation_failed',
-    `Invalid ${issue?.path.join('.') || 'body'}: ${issue?.message ?? ''}`,
-  )
 }
 
 async function passwordGrant(

@@ -11,11 +11,19 @@ export function createFrontStore(options: SupabaseOptions): FrontStore {
     prepareCreate: ({ opening_credits, ...input }) =>
       rpc('agent_prepare_create', { ...input, opening_units: creditUnits(opening_credits) }),
     createRun: ({ opening_credits, ...input }) =>
-      rpc('agent_create_run', { ...input, opening_units: creditUnits(opening_credits), first_step: firstStep }),
+      rpc('agent_create_run', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        first_step: firstStep,
+      }),
     startRun: (input) => rpc('agent_start_run', { ...input, first_step: firstStep }),
     cancelRun: (input) => rpc('agent_cancel_run', input),
     retryRun: ({ opening_credits, ...input }) =>
-      rpc('agent_retry_run', { ...input, opening_units: creditUnits(opening_credits), first_step: firstStep }),
+      rpc('agent_retry_run', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        first_step: firstStep,
+      }),
     resumeRun: (input) => rpc('agent_resume_run', input),
     pauseRun: (input) => rpc('agent_pause_run', input),
     readRun: (input) => rpc('agent_read_run', { ...input }),

@@ -31,10 +31,17 @@ export function createRpc({ url, anonKey, roleToken, timeoutMs }: SupabaseOption
     const { data, error, status } = await client.rpc(name, { p })
     if (error === null) return data as T
     if (error.code?.startsWith('PT') && isErrorCode(error.hint)) {
-      throw new AppError(error.hint, error.message, error.hint === 'not_ready' || error.hint === 'unavailable' ? { retryAfterSeconds: 1 } : {})
+      throw new AppError(
+        error.hint,
+        error.message,
+        error.hint === 'not_ready' || error.hint === 'unavailable' ? { retryAfterSeconds: 1 } : {},
+      )
     }
     if (status === 0 || status >= 500 || status === 429 || RETRYABLE.test(error.code ?? '')) {
-      throw new AppError('unavailable', 'The database does not answer', { retryAfterSeconds: 2, cause: error })
+      throw new AppError('unavailable', 'The database does not answer', {
+        retryAfterSeconds: 2,
+        cause: error,
+      })
     }
     throw new Error(`${name} failed: ${error.code} ${error.message}`, { cause: error })
   }
@@ -44,6 +51,9 @@ export function createRpc({ url, anonKey, roleToken, timeoutMs }: SupabaseOption
 export async function assertReady(rpc: Rpc): Promise<void> {
   const { bypass_rls, role } = await rpc<{ bypass_rls: boolean; role: string }>('agent_ready', {})
   if (bypass_rls) {
-    throw new AppError('unavailable', `Database role ${role} can bypass row security: give this service its own narrow role`)
+    throw new AppError(
+      'unavailable',
+      `Database role ${role} can bypass row security: give this service its own narrow role`,
+    )
   }
 }

@@ -6,8 +6,9 @@ import { assertReady, createRpc, type SupabaseOptions } from './rpc.ts'
 export function createStepStore(options: SupabaseOptions): StepStore {
   const rpc = createRpc(options)
   return {
-    // `then` is what follows a group whose last member has used up its attempts inside the claim
-    claimStep: (input) => rpc<ClaimAnswer>('agent_claim_step', { ...input, then: modelStep('decide', 0) }),
+    // `model_step` is what follows a group whose last member has used up its attempts inside the claim
+    claimStep: (input) =>
+      rpc<ClaimAnswer>('agent_claim_step', { ...input, model_step: modelStep('decide', 0) }),
     renewLease: (input) => rpc('agent_renew_lease', { ...input }),
     commitStep: (input) => rpc('agent_commit_step', { ...input }),
     releaseStep: (input) => rpc('agent_release_step', { ...input }),

@@ -18,5 +18,8 @@ export function storageStatus(error: unknown): number {
 
 /** Storing the same bytes under the same key twice is no error: keys are derived from the content. */
 export function isDuplicate(error: unknown): boolean {
-  return storageStatus(error) === 409 || /duplicate|already exists/i.test(String((error as { message?: unknown }).message))
+  return (
+    storageStatus(error) === 409 ||
+    /duplicate|already exists/i.test(String((error as { message?: unknown }).message))
+  )
 }

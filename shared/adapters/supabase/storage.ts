@@ -10,7 +10,10 @@ const OUTPUT_BUCKET = 'agent-outputs'
 const SIGNED_URL_SECONDS = 7 * 24 * 3600
 
 function unavailable(error: unknown): AppError {
-  return new AppError('unavailable', 'The file storage does not answer', { retryAfterSeconds: 2, cause: error })
+  return new AppError('unavailable', 'The file storage does not answer', {
+    retryAfterSeconds: 2,
+    cause: error,
+  })
 }
 
 /** Blobs in the private bucket `agent-workspaces` as `<owner>/<sha256>`. */
@@ -18,14 +21,18 @@ export function createBlobs(options: SupabaseOptions): Blobs {
   const bucket = storageClient(options).from(BLOB_BUCKET)
   return {
     async put(owner, sha256, bytes) {
-      const { error } = await bucket.upload(`${owner}/${sha256}`, bytes, { contentType: 'application/octet-stream' })
+      const { error } = await bucket.upload(`${owner}/${sha256}`, bytes, {
+        contentType: 'application/octet-stream',
+      })
       if (error !== null && !isDuplicate(error)) throw unavailable(error)
     },
     async get(owner, sha256) {
       const { data, error } = await bucket.download(`${owner}/${sha256}`)
       if (error !== null) {
         if (storageStatus(error) === 404 || storageStatus(error) === 400) {
-          throw new AppError('not_found', `A file of the workspace is missing (${sha256.slice(0, 12)}…)`, { cause: error })
+          throw new AppError('not_found', `A file of the workspace is missing (${sha256.slice(0, 12)}…)`, {
+            cause: error,
+          })
         }
         throw unavailable(error)
       }
@@ -41,8 +48,14 @@ export function createBlobs(options: SupabaseOptions): Blobs {
 /** Produced files in `agent-outputs` as `<owner>/<run>/<first 16 of the hash>/<filename>`. */
 export function createArtifacts(options: SupabaseOptions): Artifacts {
   const bucket = storageClient(options).from(OUTPUT_BUCKET)
-  const sign: Artifacts['sign'] = async ({ storage_bucket, storage_key, filename }): Promise<PublishedArtifact> => {
-    const { data, error } = await bucket.createSignedUrl(storage_key, SIGNED_URL_SECONDS, { download: filename })
+  const sign: Artifacts['sign'] = async ({
+    storage_bucket,
+    storage_key,
+    filename,
+  }): Promise<PublishedArtifact> => {
+    const { data, error } = await bucket.createSignedUrl(storage_key, SIGNED_URL_SECONDS, {
+      download: filename,
+    })
     if (error !== null) throw unavailable(error)
     return {
       storage_bucket,
@@ -55,7 +68,11 @@ export function createArtifacts(options: SupabaseOptions): Artifacts {
     sign,
     async publish({ owner, runId, filename, sha256, fileType, bytes }) {
       // Storage keys take a limited alphabet; the file's own name stays in the row and in the download header.
-      const safe = filename.normalize('NFKD').replaceAll(/[^\w.-]+/g, '_').slice(-100) || 'file'
+      const safe =
+        filename
+          .normalize('NFKD')
+          .replaceAll(/[^\w.-]+/g, '_')
+          .slice(-100) || 'file'
       const key = `${owner}/${runId}/${sha256.slice(0, 16)}/${safe}`
       const { error } = await bucket.upload(key, bytes, { contentType: fileType })
       if (error !== null && !isDuplicate(error)) throw unavailable(error)
@@ -68,8 +85,10 @@ export function createArtifacts(options: SupabaseOptions): Artifacts {
 export function createAttachments({ timeoutMs }: { timeoutMs: number }): Attachments {
   return {
     async read(caller, { bucket, path }, { maxBytes }) {
-      const refused = () => new AppError('invalid_attachment', `Attachment ${bucket}/${path} does not exist or is not yours`)
-      if (caller.projectUrl === null) throw new AppError('invalid_attachment', 'Attachments are not available for users of this issuer')
+      const refused = () =>
+        new AppError('invalid_attachment', `Attachment ${bucket}/${path} does not exist or is not yours`)
+      if (caller.projectUrl === null)
+        throw new AppError('invalid_attachment', 'Attachments are not available for users of this issuer')
       const client = storageClient({
         url: caller.projectUrl,
         anonKey: caller.projectKey ?? '',
@@ -83,7 +102,10 @@ export function createAttachments({ timeoutMs }: { timeoutMs: number }): Attachm
         throw unavailable(error)
       }
       if (data.size > maxBytes) {
-        throw new AppError('invalid_attachment', `Attachment ${bucket}/${path} is larger than ${maxBytes} bytes`)
+        throw new AppError(
+          'invalid_attachment',
+          `Attachment ${bucket}/${path} is larger than ${maxBytes} bytes`,
+        )
       }
       return new Uint8Array(await data.arrayBuffer())
     },
