@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ['test/postgres.setup.ts'],
     // Files share a process: isolation costs a second a file and buys nothing where no module keeps state.
     pool: 'threads',
+    // Most tests wait for processes and timers: twice the cores halves the time.
+    maxWorkers: 4,
     isolate: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,

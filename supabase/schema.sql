@@ -352,7 +352,7 @@ private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 76d4992d6d
 private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9b29b8e445d126bba3db8dbd3a6b2d64
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 88ad6428060d3dedae5f2b13f798d75a
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 0af8101a21415ff89bade9c29e888913
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 9fc8f3d5e7d5f4eab16dffe3998acc92
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 0dae17384598248c844f64d858b76491
 private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
@@ -386,7 +386,7 @@ private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 8011874
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, e8bf7b49e4715eb3bc06f61d18bdd82e
-public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, ab24af815941fc18fdcdbf46e569e46c
+public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, fc1d07bba2cd67d2788358811dafc1b3
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
 public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 65b10a86e682ea136caa4330a69d55ca
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
@@ -396,7 +396,7 @@ public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f
 public.agent_park_step(p jsonb) agent_engine, definer, agent_step, 9cd8531ad5c26097668bd471e1f08785
 public.agent_pause_run(p jsonb) agent_front, definer, agent_api, c4262d4ae975cc303d2ebb790991c2dd
 public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, cef3984238660f733639c761fd77d004
-public.agent_read_events(p jsonb) agent_front, definer, agent_api, 3a03ab79caef531b89d7ece459539006
+public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71d68e5e93b50f643f03a
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
 public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
