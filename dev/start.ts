@@ -147,7 +147,7 @@ async function useStack(stack: Stack, args: Arguments, screen: Screen, signal: A
       ...lines.map((line) => `  ${line}`),
       '',
       `API docs  ${stack.origin}/docs`,
-      `Database  ${stack.env.DATABASE_URL}`,
+      'Database  psql "$DATABASE_URL" (from .local/env)',
       `Local data, logs and files are in ${show(stack.dir)}. Ctrl-C stops everything.`,
     )
   }

@@ -26,7 +26,7 @@ export interface Artifacts {
     bytes: Uint8Array
   }): Promise<PublishedArtifact>
   /** A fresh signed URL for an object published earlier. */
-  sign(file: { storage_bucket: string; storage_key: string; filename: string }): Promise<PublishedArtifact>
+  sign(file: { storage_bucket: string; storage_key: string }): Promise<PublishedArtifact>
 }
 
 export interface Attachments {

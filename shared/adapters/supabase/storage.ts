@@ -76,7 +76,7 @@ export function createArtifacts(options: SupabaseOptions): Artifacts {
       const key = `${owner}/${runId}/${sha256.slice(0, 16)}/${safe}`
       const { error } = await bucket.upload(key, bytes, { contentType: fileType })
       if (error !== null && !isDuplicate(error)) throw unavailable(error)
-      return sign({ storage_bucket: OUTPUT_BUCKET, storage_key: key, filename })
+      return sign({ storage_bucket: OUTPUT_BUCKET, storage_key: key })
     },
   }
 }
