@@ -48,14 +48,8 @@ export function createBlobs(options: SupabaseOptions): Blobs {
 /** Produced files in `agent-outputs` as `<owner>/<run>/<first 16 of the hash>/<filename>`. */
 export function createArtifacts(options: SupabaseOptions): Artifacts {
   const bucket = storageClient(options).from(OUTPUT_BUCKET)
-  const sign: Artifacts['sign'] = async ({
-    storage_bucket,
-    storage_key,
-    filename,
-  }): Promise<PublishedArtifact> => {
-    const { data, error } = await bucket.createSignedUrl(storage_key, SIGNED_URL_SECONDS, {
-      download: filename,
-    })
+  const sign: Artifacts['sign'] = async ({ storage_bucket, storage_key }): Promise<PublishedArtifact> => {
+    const { data, error } = await bucket.createSignedUrl(storage_key, SIGNED_URL_SECONDS)
     if (error !== null) throw unavailable(error)
     return {
       storage_bucket,
