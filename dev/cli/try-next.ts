@@ -8,6 +8,6 @@ export function tryNext({ envFile, runId }: { envFile: string; runId: string | u
     `TOKEN=$(curl -s "$SUPABASE_URL/auth/v1/token?grant_type=password" -H "apikey: $SUPABASE_ANON_KEY" ${json} -d "{\\"email\\":\\"$DEMO_EMAIL\\",\\"password\\":\\"$DEMO_PASSWORD\\"}" | sed 's/.*"access_token" *: *"\\([^"]*\\)".*/\\1/')`,
     `curl -s "$API_URL/agent/execute" ${auth} ${json} -d '{"action":"create","prompt":"What is 6 times 7?"}'`,
     `curl -s "$API_URL/agent/status" ${auth} ${json} -d '{"run_id":"${run}"}'`,
-    `curl -N "$API_URL/agent/run/${run}/stream" ${auth}`,
+    `curl -sN "$API_URL/agent/run/${run}/stream" ${auth}`,
   ]
 }

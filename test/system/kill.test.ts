@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { createRun, type SystemStack, systemStack, type User, untilStatus, upload } from './kit.ts'
@@ -102,5 +101,5 @@ it('the stack is stopped in the middle of a tool and started again, and the run 
 }, 90_000)
 
 it('leaves no tool process behind', () => {
-  expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain(`${system.dir}/jobs/`)
+  expect(processesWith(`${system.dir}/jobs/`)).toEqual([])
 })
