@@ -9,6 +9,9 @@ export interface OriginServer {
   close(): Promise<void>
 }
 
+/** Idle connections outlive every client's own limit: none is closed at the moment it is used again. */
+const KEEP_OPEN = { keepAliveTimeout: 600_000 }
+
 /** The port is another program's. The message says what to do. */
 export class PortInUseError extends Error {
   constructor(port: number) {
@@ -31,9 +34,9 @@ export async function listenOnLocalhost(wanted: number): Promise<OriginServer> {
   }
   const listener: RequestListener = (req, res) => current(req, res)
   for (let attempt = 0; ; attempt++) {
-    const four = createServer(listener)
+    const four = createServer(KEEP_OPEN, listener)
     const port = await listen(four, wanted, '127.0.0.1')
-    const six = createServer(listener)
+    const six = createServer(KEEP_OPEN, listener)
     try {
       await listen(six, port, '::1')
     } catch (error) {

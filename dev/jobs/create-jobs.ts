@@ -99,8 +99,9 @@ export function createJobs(options: JobsOptions): Jobs {
     fetch: app.fetch,
     async listen(port = 0) {
       return await new Promise((done, fail) => {
-        server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port }, (info) =>
-          done(`http://127.0.0.1:${info.port}`),
+        server = serve(
+          { fetch: app.fetch, hostname: '127.0.0.1', port, serverOptions: { keepAliveTimeout: 600_000 } },
+          (info) => done(`http://127.0.0.1:${info.port}`),
         )
         server.once('error', fail)
       })

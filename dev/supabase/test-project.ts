@@ -36,7 +36,9 @@ export async function testProject(
   const root = new Hono()
   const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>(
     (resolve) => {
-      const starting = serve({ fetch: root.fetch, port: 0, hostname: '127.0.0.1' }, (info) =>
+      // idle connections outlive every client's: none is closed at the moment it is used again
+      const serverOptions = { keepAliveTimeout: 600_000 }
+      const starting = serve({ fetch: root.fetch, port: 0, hostname: '127.0.0.1', serverOptions }, (info) =>
         resolve({ server: starting, port: info.port }),
       )
     },
