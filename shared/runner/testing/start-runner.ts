@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chown, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,9 +28,21 @@ export async function workingVariants(): Promise<{ variants: Variant[]; skipped:
     if (found.confinement === confinement) variants.push({ confinement, asUser: false })
     else skipped.push(found.reason)
   }
-  const users =
-    process.getuid?.() === 0 ? variants.map(({ confinement }) => ({ confinement, asUser: true })) : []
+  const canBeUser = process.getuid?.() === 0 && isReachable()
+  if (process.getuid?.() === 0 && !canBeUser) skipped.push('an ordinary user cannot reach this folder')
+  const users = canBeUser ? variants.map(({ confinement }) => ({ confinement, asUser: true })) : []
   return { variants: [...variants, ...users, { confinement: 'none', asUser: false }], skipped }
+}
+
+/** A clone below /root cannot be read by anybody else. */
+function isReachable(): boolean {
+  const look = `accessSync(${JSON.stringify(RUNNER)})`
+  const [program = '', ...args] = asUser([process.execPath, '-e', `require('node:fs').${look}`])
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0
+}
+
+function asUser(command: readonly string[]): string[] {
+  return ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups', ...command]
 }
 
 export interface RunnerHandle {
@@ -48,9 +60,7 @@ export async function startRunner(
   const workRoot = await mkdtemp(join(tmpdir(), 'runner-test-'))
   if (variant.asUser) await chown(workRoot, USER, USER)
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', RUNNER]
-  const argv = variant.asUser
-    ? ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups', ...node]
-    : node
+  const argv = variant.asUser ? asUser(node) : node
   const child = spawn(argv[0] ?? '', argv.slice(1), {
     env: { PATH: process.env.PATH ?? '', CANARY: 'runner-environment' },
     stdio: ['pipe', 'ignore', 'pipe'],
