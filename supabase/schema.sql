@@ -354,8 +354,11 @@ private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages 
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 0af8101a21415ff89bade9c29e888913
 private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 0dae17384598248c844f64d858b76491
 private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
+private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
+private.claim(p jsonb) agent_engine, invoker, nobody else, fc1d07bba2cd67d2788358811dafc1b3
+private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
 private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, 67f7042eb615ddda17aa1e01e69d8430
 private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, c61ce952facc3a3368a231b0d5af334f
@@ -386,9 +389,9 @@ private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 8011874
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, e8bf7b49e4715eb3bc06f61d18bdd82e
-public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, fc1d07bba2cd67d2788358811dafc1b3
+public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
-public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 65b10a86e682ea136caa4330a69d55ca
+public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 2fc11d8b720410b33512a1accf80dcf8
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, f9ff23f0196bce4b40be169893becdd3
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
