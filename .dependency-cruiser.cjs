@@ -45,6 +45,7 @@ module.exports = {
       ['qstash', '@upstash/qstash'],
       ['jose', 'jose'],
       ['pino', 'pino'],
+      ['postgres', 'pg(/|-)'],
     ].map(([folder, name]) => ({
       name: `sdk-only-in-${folder}`,
       severity: 'error',

@@ -7,7 +7,17 @@ import { fileURLToPath } from 'node:url'
 import { waitForLock } from './lock.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const programs = { start: 'dev/start.ts', test: 'dev/test.ts', build: 'dev/build.ts' }
+const programs = {
+  start: 'dev/start.ts',
+  test: 'dev/test.ts',
+  build: 'dev/build.ts',
+  bench: 'bench/main.ts',
+  model: 'test/model/main.ts',
+  sim: 'test/sim/main.ts',
+  crash: 'test/crash/main.ts',
+  chaos: 'test/chaos/main.ts',
+  mutations: 'test/mutations/main.ts',
+}
 /** An install takes 20 s to 2 min; a waiting second command should outlast a slow one. */
 const INSTALL_WAIT_MS = 10 * 60_000
 

@@ -24,6 +24,7 @@ import { migrate } from './postgres/migrate.ts'
 import { postgresOsUser } from './postgres/os-user.ts'
 import { preparePlace } from './postgres/place.ts'
 import { stopLeftover } from './postgres/postmaster.ts'
+import { makeServiceLogin } from './postgres/service-login.ts'
 import { type Postgres, startPostgres } from './postgres/start-postgres.ts'
 import { createQStash, type QStash } from './qstash/qstash.ts'
 import { createRedis, type Redis } from './redis/redis.ts'
@@ -56,6 +57,8 @@ export interface StackOptions {
   sweepIntervalMs?: number
   /** False for tests only: a crash of the machine may then lose the database. */
   fsync?: boolean
+  /** For tests: the address under which the faces reach the database, e.g. that of a proxy which cuts connections. */
+  databaseRoute?: (url: string) => string
 }
 
 /** What `<dir>/env` holds, and more for tests. */
@@ -85,6 +88,8 @@ export interface Stack {
   qstash: QStash
   postgres: Postgres
   supabase: Supabase
+  /** For tests: with false Redis answers 503. */
+  setRedisAvailable(available: boolean): void
   on(event: 'scale', listener: (event: ScaleEvent) => void): void
   /** Stops everything in order; no process, port or lock is left. A second call joins the first. */
   close(): Promise<void>
@@ -164,8 +169,9 @@ async function start(
   signal?.throwIfAborted()
   const notices = noticesFor({ isScripted, confinement, reason, unsafeTools: options.unsafeTools ?? false })
 
+  const route = options.databaseRoute ?? ((url: string) => url)
   const supabase = await createSupabase({
-    databaseUrl: (role) => postgres.url(role, DATABASE),
+    databaseUrl: (role) => route(postgres.url(role, DATABASE)),
     origin: secrets.issuerOrigin,
     keysFile: join(dir, 'keys.json'),
     storageDir: join(dir, 'storage'),
@@ -228,6 +234,10 @@ async function start(
       ? { ANTHROPIC_API_KEY: 'scripted', ANTHROPIC_BASE_URL: model.url, AGENT_MODEL: 'scripted' }
       : {}),
   }
+  const logins = {
+    agent_api: await serviceLogin(postgres, 'agent_api'),
+    agent_step: await serviceLogin(postgres, 'agent_step'),
+  }
   const events = new EventEmitter<{ scale: [ScaleEvent] }>()
   const gateway = createGateway({
     functions: await Promise.all(
@@ -240,9 +250,9 @@ async function start(
             name,
             {
               ...shared,
-              SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({
-                role: name === 'step' ? 'agent_step' : 'agent_api',
-              }),
+              SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({ role: roleOf(name) }),
+              // used with STORE=postgres only, but always ours: the user's DATABASE_URL is none of a function's business
+              DATABASE_URL: logins[roleOf(name)],
             },
             settings,
           ),
@@ -259,9 +269,12 @@ async function start(
   parts.gateway = gateway
   gateway.on('scale', (event) => events.emit('scale', event))
 
+  let redisAvailable = true
   const faces = new Hono()
     .mount('/qstash', (request, ...rest) => answer(parts.qstash?.fetch, request, rest))
-    .mount('/redis', redis.fetch)
+    .mount('/redis', (request: Request) =>
+      redisAvailable ? redis.fetch(request) : new Response(null, { status: 503 }),
+    )
   const faceListener = getRequestListener(faces.fetch)
   const supabaseListener = getRequestListener(supabase.app.fetch)
   parts.server.serve((req, res) => {
@@ -297,6 +310,9 @@ async function start(
     qstash,
     postgres,
     supabase,
+    setRedisAvailable(available) {
+      redisAvailable = available
+    },
     on: (event, listener) => {
       events.on(event, listener)
     },
@@ -345,6 +361,16 @@ async function startDatabase({ root, dir, fsync }: StackOptions, parts: Parts): 
   await createProject(postgres, DATABASE)
   await migrate(postgres.url('postgres', DATABASE), join(root, 'supabase/migrations'))
   return postgres
+}
+
+function roleOf(target: Target): 'agent_api' | 'agent_step' {
+  return target === 'step' ? 'agent_step' : 'agent_api'
+}
+
+function serviceLogin(postgres: Postgres, role: 'agent_api' | 'agent_step'): Promise<string> {
+  const name = `${role}_login`
+  const password = postgres.password(name)
+  return makeServiceLogin(postgres.url('postgres', DATABASE), { name, role, password })
 }
 
 async function startModel({ tokensPerSecond }: StackOptions, parts: Parts): Promise<ScriptedModel> {

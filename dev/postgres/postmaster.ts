@@ -3,9 +3,6 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const FAST_STOP_SECONDS = 10
-const IMMEDIATE_STOP_SECONDS = 5
-
 /**
  * State and start time (clock ticks since boot, which tell a process from a later one with the same id), or null when
  * there is none. An orphan that ended stays as a zombie until init reaps it, which some containers never do: it counts as none.
@@ -69,13 +66,15 @@ function isPostmasterOf(pid: number, data: string): boolean {
   }
 }
 
+const STOP_SECONDS = { SIGINT: 10, SIGQUIT: 5, SIGKILL: 5 } as const
+
 /** Fast shutdown, then immediate (the next start replays the log), then kill. Resolves when the process is gone. */
-export async function stopPostmaster(pid: number): Promise<void> {
-  for (const [signal, seconds] of [
-    ['SIGINT', FAST_STOP_SECONDS],
-    ['SIGQUIT', IMMEDIATE_STOP_SECONDS],
-    ['SIGKILL', IMMEDIATE_STOP_SECONDS],
-  ] as const) {
+export async function stopPostmaster(
+  pid: number,
+  signals: readonly (keyof typeof STOP_SECONDS)[] = ['SIGINT', 'SIGQUIT', 'SIGKILL'],
+): Promise<void> {
+  for (const signal of signals) {
+    const seconds = STOP_SECONDS[signal]
     try {
       process.kill(pid, signal)
     } catch {

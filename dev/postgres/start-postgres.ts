@@ -34,6 +34,8 @@ export interface Postgres {
   url(role: string, database?: string): string
   /** Password of a role: HMAC of the directory's secret, so that nothing but the secret has to be kept. */
   password(role: string): string
+  /** For tests: stops it at once, as a crash does (SIGQUIT), and starts it again on the same port and data. `pid` is a new one then. */
+  crash(): Promise<void>
   /** Fast shutdown. May be called twice. */
   stop(): Promise<void>
   /** Stops and deletes the data, wherever it lies: the next start begins empty. */
@@ -61,14 +63,16 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     await initialise(binaries, place, user)
     const running = await launch(binaries, place, user, options)
     log(`Postgres 17 on 127.0.0.1:${running.port}, data in ${place.data}`)
-    return handle(running, place, owner)
+    const again = () => launch(binaries, place, user, { ...options, port: running.port })
+    return handle(running, place, owner, again)
   } catch (error) {
     await rm(owner, { force: true })
     throw error
   }
 }
 
-function handle(running: Running, place: Place, owner: string): Postgres {
+function handle(started: Running, place: Place, owner: string, again: () => Promise<Running>): Postgres {
+  let running = started
   const password = (role: string) => rolePassword(place, role)
   const url = (role: string, database = 'postgres') =>
     `postgres://${encodeURIComponent(role)}:${password(role)}@127.0.0.1:${running.port}/${encodeURIComponent(database)}`
@@ -82,6 +86,10 @@ function handle(running: Running, place: Place, owner: string): Postgres {
     })
     return stopping
   }
+  const crash = async () => {
+    await stopPostmaster(running.pid, ['SIGQUIT', 'SIGKILL'])
+    running = await again()
+  }
   const remove = async () => {
     await stop()
     await rm(place.data, { recursive: true, force: true })
@@ -89,7 +97,18 @@ function handle(running: Running, place: Place, owner: string): Postgres {
     // The directory asked for is the caller's; one below /var/tmp is ours and by now empty.
     await rmdir(place.home).catch(() => {})
   }
-  return { port: running.port, pid: running.pid, superuserUrl: url(SUPERUSER), url, password, stop, remove }
+  return {
+    port: running.port,
+    get pid() {
+      return running.pid
+    },
+    superuserUrl: url(SUPERUSER),
+    url,
+    password,
+    crash,
+    stop,
+    remove,
+  }
 }
 
 function rolePassword(place: Place, role: string): string {

@@ -1,11 +1,12 @@
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
-import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
+import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { ExecuteConfig } from '../../shared/config/read-config.ts'
 import { schedulerOptions } from '../../shared/config/scheduler-options.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
+import type { FrontStore, VerbStore } from '../../shared/ports/store.ts'
 import { executeApp } from './routes.ts'
 
 /** Wires the execute function: verbs on runs. */
@@ -17,10 +18,11 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
+  const { store, closeStore } = await openStore(config, supabase)
   const app = executeApp(config, {
     log,
     identity: createIdentity(config.issuers),
-    store: createFrontStore(supabase),
+    store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     scheduler: lazy(async () => {
       const { createScheduler } = await import('../../shared/adapters/qstash/scheduler.ts')
@@ -34,5 +36,23 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
       return createAttachments({ timeoutMs: supabase.timeoutMs })
     }),
   })
-  return { app, log, async close() {} }
+  return { app, log, close: closeStore }
+}
+
+/** Only the chosen adapter is loaded. */
+async function openStore(
+  config: ExecuteConfig,
+  supabase: SupabaseOptions,
+): Promise<{ store: FrontStore & VerbStore; closeStore: () => Promise<void> }> {
+  if (config.store === 'supabase') {
+    const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
+    return { store: createFrontStore(supabase), async closeStore() {} }
+  }
+  const { createFrontStore } = await import('../../shared/adapters/postgres/front-store.ts')
+  const store = createFrontStore({
+    url: config.databaseUrl,
+    timeoutMs: supabase.timeoutMs,
+    applicationName: 'agent-execute',
+  })
+  return { store, closeStore: () => store.close() }
 }

@@ -315,8 +315,8 @@ describe('verbs', () => {
   )
 
   it.each([
-    [{ action: 'fork', run_id: GHOST }, 'Unknown action: fork'],
-    [{ action: 'delete' }, 'Unknown action: delete'],
+    [{ action: 'rewind', run_id: GHOST }, 'Unknown action: rewind'],
+    [{ action: 'Delete' }, 'Unknown action: Delete'],
     [{ action: '__proto__' }, 'Unknown action: __proto__'],
     [{ action: 5 }, 'Unknown action: 5'],
     [{}, 'Unknown action: undefined'],

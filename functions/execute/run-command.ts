@@ -1,17 +1,30 @@
 import type { ExecuteConfig } from '../../shared/config/read-config.ts'
-import type { Command, CreateAnswerBody, VerbAnswerBody } from '../../shared/contract/execute.ts'
+import type {
+  BulkAnswerBody,
+  Command,
+  CreateAnswerBody,
+  VerbAnswerBody,
+} from '../../shared/contract/execute.ts'
 import type { RunRow } from '../../shared/contract/rows.ts'
+import type { BulkVerb } from '../../shared/core/bulk-verbs.ts'
 import type { RunStatus } from '../../shared/core/run.ts'
+import { bulkRuns } from '../../shared/engine/bulk-runs.ts'
 import { cancelRun } from '../../shared/engine/cancel-run.ts'
 import { createRun } from '../../shared/engine/create-run.ts'
+import { deleteRun } from '../../shared/engine/delete-run.ts'
+import { forkRun } from '../../shared/engine/fork-run.ts'
 import { pauseRun } from '../../shared/engine/pause-run.ts'
 import { resumeRun } from '../../shared/engine/resume-run.ts'
 import { retryRun } from '../../shared/engine/retry-run.ts'
+import { retryStep } from '../../shared/engine/retry-step.ts'
 import { startRun } from '../../shared/engine/start-run.ts'
 import type { Caller } from '../../shared/ports/identity.ts'
+import type { BulkResult } from '../../shared/ports/store.ts'
 import type { ExecutePorts } from './ports.ts'
 
-export type Answered = { status: 201; answer: CreateAnswerBody } | { status: 200; answer: VerbAnswerBody }
+export type Answered =
+  | { status: 201; answer: CreateAnswerBody }
+  | { status: 200; answer: VerbAnswerBody | BulkAnswerBody }
 
 /** Calls the use case of a command and words its answer. */
 export async function runCommand(
@@ -36,6 +49,22 @@ export async function runCommand(
     case 'retry': {
       const { run } = await retryRun(ports, caller, command.run_id, options)
       return created(run, 'queued', 'Run created and queued')
+    }
+    case 'retry_step': {
+      const { run, forked } = await retryStep(ports, caller, command, options)
+      return forked ? created(run, run.status, 'Run forked') : verb(run, run.status, 'Step is tried again')
+    }
+    case 'fork': {
+      const { run } = await forkRun(ports, caller, command, options)
+      return created(run, run.status, 'Run forked')
+    }
+    case 'delete': {
+      const { run } = await deleteRun(ports, caller, command.run_id)
+      return verb(run, run.status, 'Run deleted')
+    }
+    case 'bulk': {
+      const { results, has_more } = await bulkRuns(ports, caller, command, options)
+      return bulk(command, results, has_more)
     }
     case 'start': {
       const { run } = await startRun(ports, caller, command.run_id)
@@ -76,6 +105,34 @@ function created(run: RunRow, status: RunStatus, message: string): Answered {
 function verb(run: RunRow, status: RunStatus, message: string): Answered {
   const plan = run.plan === null ? {} : { plan: run.plan }
   return { status: 200, answer: { success: true, run_id: run.id, status, message, ...plan } }
+}
+
+function bulk(
+  { verb: action, tag }: { verb: BulkVerb; tag: string },
+  results: readonly BulkResult[],
+  has_more: boolean,
+): Answered {
+  const done = results.filter(({ ok }) => ok).length
+  return {
+    status: 200,
+    answer: {
+      success: true,
+      tag,
+      results: results.map((result) =>
+        result.ok
+          ? {
+              run_id: result.run_id,
+              success: true,
+              status: result.status,
+              ...(result.new_run_id === undefined ? {} : { new_run_id: result.new_run_id }),
+            }
+          : { run_id: result.run_id, success: false, code: result.code, error: result.message },
+      ),
+      count: results.length,
+      has_more,
+      message: `${action}: ${done} of ${results.length} runs`,
+    },
+  }
 }
 
 function withAttachments(config: ExecuteConfig, ports: ExecutePorts) {

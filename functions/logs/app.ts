@@ -1,10 +1,11 @@
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
-import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
+import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { LogsConfig } from '../../shared/config/read-config.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
+import type { FrontStore } from '../../shared/ports/store.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
 
@@ -17,11 +18,12 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
+  const { store, closeStore } = await openStore(config, supabase)
   const connections = new Connections()
   const app = logsApp(config, {
     log,
     identity: createIdentity(config.issuers),
-    store: createFrontStore(supabase),
+    store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     artifacts: lazy(async () =>
       (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
@@ -32,6 +34,24 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
     app,
     log,
     drain: () => connections.drain(),
-    async close() {},
+    close: closeStore,
   }
+}
+
+/** Only the chosen adapter is loaded. */
+async function openStore(
+  config: LogsConfig,
+  supabase: SupabaseOptions,
+): Promise<{ store: FrontStore; closeStore: () => Promise<void> }> {
+  if (config.store === 'supabase') {
+    const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
+    return { store: createFrontStore(supabase), async closeStore() {} }
+  }
+  const { createFrontStore } = await import('../../shared/adapters/postgres/front-store.ts')
+  const store = createFrontStore({
+    url: config.databaseUrl,
+    timeoutMs: supabase.timeoutMs,
+    applicationName: 'agent-logs',
+  })
+  return { store, closeStore: () => store.close() }
 }

@@ -1,9 +1,10 @@
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
-import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
+import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import type { StatusConfig } from '../../shared/config/read-config.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
+import type { FrontStore } from '../../shared/ports/store.ts'
 import { statusApp } from './routes.ts'
 
 /** Wires the status function: how a run stands. */
@@ -15,13 +16,32 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
+  const { store, closeStore } = await openStore(config, supabase)
   const app = statusApp(config, {
     log,
     identity: createIdentity(config.issuers),
-    store: createFrontStore(supabase),
+    store,
     artifacts: lazy(async () =>
       (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
     ),
   })
-  return { app, log, async close() {} }
+  return { app, log, close: closeStore }
+}
+
+/** Only the chosen adapter is loaded. */
+async function openStore(
+  config: StatusConfig,
+  supabase: SupabaseOptions,
+): Promise<{ store: FrontStore; closeStore: () => Promise<void> }> {
+  if (config.store === 'supabase') {
+    const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
+    return { store: createFrontStore(supabase), async closeStore() {} }
+  }
+  const { createFrontStore } = await import('../../shared/adapters/postgres/front-store.ts')
+  const store = createFrontStore({
+    url: config.databaseUrl,
+    timeoutMs: supabase.timeoutMs,
+    applicationName: 'agent-status',
+  })
+  return { store, closeStore: () => store.close() }
 }

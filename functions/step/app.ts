@@ -1,12 +1,13 @@
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import { createSignatureVerifier } from '../../shared/adapters/qstash/signature.ts'
-import { createStepStore } from '../../shared/adapters/supabase/step-store.ts'
+import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { StepConfig } from '../../shared/config/read-config.ts'
 import { schedulerOptions } from '../../shared/config/scheduler-options.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import type { Service } from '../../shared/http/service.ts'
+import type { ObjectStore, StepStore } from '../../shared/ports/store.ts'
 import { stepApp } from './routes.ts'
 
 /** Wires the step function. SDKs that not every invocation needs are loaded when they are. */
@@ -18,6 +19,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
+  const { store, closeStore } = await openStore(config, supabase)
   const storage = lazy(() => import('../../shared/adapters/supabase/storage.ts'))
   const blobs = lazy(async () => (await storage()).createBlobs({ ...supabase, timeoutMs: 60_000 }))
   const artifacts = lazy(async () => (await storage()).createArtifacts({ ...supabase, timeoutMs: 60_000 }))
@@ -38,7 +40,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
     return createLocalSandbox({ url: config.sandboxUrl, token: config.sandboxToken })
   })
   const deps: StepDeps = {
-    store: createStepStore(supabase),
+    store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     scheduler: {
       publish: async (publications) => {
@@ -59,11 +61,16 @@ export async function createStep(config: StepConfig): Promise<Service> {
       publish: async (file) => (await artifacts()).publish(file),
       sign: async (file) => (await artifacts()).sign(file),
     },
+    objects: {
+      remove: async (objects) => (await storage()).removeObjects(supabase, objects),
+      confirm: (objects) => store.objectsRemoved({ objects }),
+    },
     log,
     newId: () => crypto.randomUUID(),
     today: () => new Date().toISOString().slice(0, 10),
     settings: {
       leaseSeconds: config.stepLeaseSeconds,
+      burst: { steps: config.stepBurst, ms: config.stepBurstMs },
       stepDeadlineSeconds: config.stepDeadlineSeconds,
       jobDeadlineSeconds: config.jobDeadlineSeconds,
       maxTokens: config.maxTokens,
@@ -76,5 +83,23 @@ export async function createStep(config: StepConfig): Promise<Service> {
     currentKey: config.qstashCurrentSigningKey,
     nextKey: config.qstashNextSigningKey,
   })
-  return { app: stepApp(config, deps, verifier), log, drain() {}, async close() {} }
+  return { app: stepApp(config, deps, verifier), log, drain() {}, close: closeStore }
+}
+
+/** Only the chosen adapter is loaded. */
+async function openStore(
+  config: StepConfig,
+  supabase: SupabaseOptions,
+): Promise<{ store: StepStore & ObjectStore; closeStore: () => Promise<void> }> {
+  if (config.store === 'supabase') {
+    const { createStepStore } = await import('../../shared/adapters/supabase/step-store.ts')
+    return { store: createStepStore(supabase), async closeStore() {} }
+  }
+  const { createStepStore } = await import('../../shared/adapters/postgres/step-store.ts')
+  const store = createStepStore({
+    url: config.databaseUrl,
+    timeoutMs: supabase.timeoutMs,
+    applicationName: 'agent-step',
+  })
+  return { store, closeStore: () => store.close() }
 }

@@ -67,7 +67,7 @@ export function addJobRoutes(app: App, deps: StepDeps, limits: { maxBlobBytes: n
       const bytes = await blobs.get(user_id, sha256.data)
       return context.body(bytes.slice().buffer, 200, { 'content-type': 'application/octet-stream' })
     }
-    const { user_id } = await store.checkJob(ids)
+    const { user_id } = await store.checkJob({ ...ids, sha256: sha256.data, storing: true })
     const bytes = await rawBytes(context, limits.maxBlobBytes)
     if (sha256Hex(bytes) !== sha256.data)
       throw new AppError('invalid_request', 'The bytes do not have this hash')

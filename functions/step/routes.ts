@@ -48,7 +48,8 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
         const { run_id, step_number } = message.data
         const advance = await advanceRun(deps, message.data)
         const duration_ms = Math.round(performance.now() - started)
-        context.get('log').info({ run_id, step_number, outcome: advance.outcome, duration_ms }, 'step')
+        const count = 'steps' in advance ? advance.steps : 1
+        context.get('log').info({ run_id, step_number, outcome: advance.outcome, count, duration_ms }, 'step')
         if (advance.outcome === 'leased') {
           throw new AppError('unavailable', 'The step is in work', {
             retryAfterSeconds: advance.retryAfterSeconds,

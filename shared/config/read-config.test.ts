@@ -93,6 +93,20 @@ describe('readConfig', () => {
     },
   )
 
+  it('wants a connection string for the store postgres, and says nothing of it', () => {
+    expect(testConfig('status').store).toBe('supabase')
+    expect(faultsOf(() => testConfig('status', { STORE: 'postgres' }))).toContain('DATABASE_URL is missing')
+    const DATABASE_URL = 'postgresql://me:hunter2@db.example.com:6543/postgres'
+    expect(testConfig('status', { STORE: 'postgres', DATABASE_URL })).toMatchObject({
+      store: 'postgres',
+      databaseUrl: DATABASE_URL,
+    })
+    const text = faultsOf(() => testConfig('status', { DATABASE_URL: 'hunter2://x', STORE: 'mysql' }))
+    expect(text).toMatch(/DATABASE_URL .+postgres:/)
+    expect(text).toContain('STORE ')
+    expect(text).not.toContain('hunter2')
+  })
+
   it('knows the four targets', () => {
     expect(readTarget({})).toBeNull()
     expect(readTarget({ FUNCTION_TARGET: 'logs' })).toBe('logs')

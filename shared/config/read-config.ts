@@ -56,6 +56,8 @@ export function readConfig<T extends Target>(
         `${setting.env} ${parsed.error.issues.map((issue) => issue.message).join('; ')}: ${setting.purpose}`,
       )
   }
+  if (values.store === 'postgres' && values.databaseUrl === '')
+    faults.push(`DATABASE_URL is missing: ${common.databaseUrl.purpose}`)
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze(values) as unknown as Configs[T]
 }

@@ -18,6 +18,12 @@ const url = z
   .string()
   .refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http or https address')
   .transform((value) => value.replace(/\/+$/, ''))
+const databaseUrl = z
+  .string()
+  .refine(
+    (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+    'must be a postgres:// connection string',
+  )
 const secret = z.string().min(32, 'must have at least 32 characters')
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
 
@@ -62,6 +68,18 @@ export const common = {
   supabaseUrl: setting('SUPABASE_URL', 'data project', url),
   supabaseAnonKey: setting('SUPABASE_ANON_KEY', 'publishable key of the data project (header apikey)', text),
   supabaseRoleToken: setting('SUPABASE_ROLE_TOKEN', 'JWT of the narrow database role of this function', text),
+  store: setting(
+    'STORE',
+    'how the database is reached: supabase (PostgREST) or postgres (a connection of its own, DATABASE_URL)',
+    z.enum(['supabase', 'postgres']),
+    'supabase',
+  ),
+  databaseUrl: setting(
+    'DATABASE_URL',
+    'with STORE=postgres: connection string of a login role in agent_api or, for step, agent_step',
+    databaseUrl,
+    '',
+  ),
   redisUrl: setting('UPSTASH_REDIS_REST_URL', 'Upstash Redis, for live streams', url),
   redisToken: setting('UPSTASH_REDIS_REST_TOKEN', 'token of Upstash Redis', text),
   logLevel: setting(

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { AppError } from '../../core/errors.ts'
 import type { Artifacts, Attachments, Blobs, PublishedArtifact } from '../../ports/blobs.ts'
+import type { StoredObject } from '../../ports/store.ts'
 import type { SupabaseOptions } from './rpc.ts'
 import { isDuplicate, storageClient, storageStatus } from './storage-client.ts'
 
@@ -73,6 +74,22 @@ export function createArtifacts(options: SupabaseOptions): Artifacts {
       return sign({ storage_bucket: OUTPUT_BUCKET, storage_key: key })
     },
   }
+}
+
+/** Removes objects and answers which are gone, those that were not there included. Storage leaves out what the role may not delete. */
+export async function removeObjects(
+  options: SupabaseOptions,
+  objects: readonly StoredObject[],
+): Promise<StoredObject[]> {
+  const client = storageClient(options)
+  const gone: StoredObject[] = []
+  for (const [bucket, listed] of Map.groupBy(objects, (object) => object.bucket)) {
+    const names = listed.map(({ name }) => name)
+    const { error } = await client.from(bucket).remove(names)
+    if (error !== null) throw unavailable(error)
+    gone.push(...listed)
+  }
+  return gone
 }
 
 /** Reads attachments from the Storage of the caller's own project with the caller's own token: its policies decide. */

@@ -1,0 +1,89 @@
+import { creditUnits } from '../core/costs.ts'
+import { AppError } from '../core/errors.ts'
+import { modelStep } from '../core/steps.ts'
+import type { ClaimAnswer, FrontStore, ObjectStore, StepStore, VerbStore } from './store.ts'
+
+/** Calls one SQL function with its one argument: one transaction. Rejects as core/sql-call.ts says. */
+export type SqlCall = <T>(name: string, argument: Record<string, unknown>) => Promise<T>
+
+/** FrontStore over any way to call the SQL functions, as the role agent_api. */
+export function frontStoreOver(call: SqlCall): FrontStore & VerbStore {
+  const firstStep = modelStep('plan', 0)
+  return {
+    prepareCreate: ({ opening_credits, ...input }) =>
+      call('agent_prepare_create', { ...input, opening_units: creditUnits(opening_credits) }),
+    createRun: ({ opening_credits, ...input }) =>
+      call('agent_create_run', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        first_step: firstStep,
+      }),
+    startRun: (input) => call('agent_start_run', { ...input, first_step: firstStep }),
+    cancelRun: (input) => call('agent_cancel_run', input),
+    retryRun: ({ opening_credits, ...input }) =>
+      call('agent_retry_run', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        first_step: firstStep,
+      }),
+    forkRun: (input) => call('agent_fork_run', { ...input }),
+    retryStep: (input) => call('agent_retry_step', { ...input }),
+    deleteRun: (input) => call('agent_delete_run', input),
+    bulkRuns: ({ opening_credits, ...input }) =>
+      call('agent_bulk_runs', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        first_step: firstStep,
+      }),
+    resumeRun: (input) => call('agent_resume_run', input),
+    pauseRun: (input) => call('agent_pause_run', input),
+    readRun: (input) => call('agent_read_run', { ...input }),
+    readLogs: (input) => call('agent_read_logs', { ...input }),
+    readEvents: (input) => call('agent_read_events', input),
+    listRuns: (input) => call('agent_list_runs', { ...input }),
+    issueTicket: async (input) => {
+      await call('agent_issue_ticket', input)
+    },
+    useTicket: (input) => call('agent_use_ticket', input),
+    closeTicket: async (input) => {
+      await call('agent_close_ticket', input)
+    },
+    ready: () => assertReady(call),
+  }
+}
+
+/** StepStore over any way to call the SQL functions, as the role agent_step. */
+export function stepStoreOver(call: SqlCall): StepStore & ObjectStore {
+  return {
+    // `model_step` is what follows a group whose last member has used up its attempts inside the claim
+    claimStep: (input) =>
+      call<ClaimAnswer>('agent_claim_step', { ...input, model_step: modelStep('decide', 0) }),
+    renewLease: (input) => call('agent_renew_lease', { ...input }),
+    commitStep: (input) => call('agent_commit_step', { ...input }),
+    releaseStep: (input) => call('agent_release_step', { ...input }),
+    parkStep: (input) => call('agent_park_step', { ...input }),
+    startJob: (input) => call('agent_start_job', input),
+    checkJob: (input) => call('agent_check_job', input),
+    finishJob: (input) => call('agent_finish_job', { ...input }),
+    settleAttempt: async (input) => {
+      await call('agent_settle_attempt', { ...input })
+    },
+    readFiles: (input) => call('agent_read_files', input),
+    sweepDue: (input) => call('agent_sweep_due', input),
+    objectsRemoved: async (input) => {
+      await call('agent_objects_removed', input)
+    },
+    ready: () => assertReady(call),
+  }
+}
+
+/** Rejects unless the schema is there and the role of this service is bound by row security. */
+async function assertReady(call: SqlCall): Promise<void> {
+  const { bypass_rls, role } = await call<{ bypass_rls: boolean; role: string }>('agent_ready', {})
+  if (bypass_rls) {
+    throw new AppError(
+      'unavailable',
+      `Database role ${role} can bypass row security: give this service its own narrow role`,
+    )
+  }
+}
