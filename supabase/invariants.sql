@@ -82,6 +82,11 @@ union all
 select 'one current version a file', w.run_id, w.path
 from private.workspace_files w where w.to_step is null group by w.run_id, w.path having count(*) > 1
 union all
+select 'bytes in use are not being removed', w.run_id, w.path
+from private.objects_to_remove o join private.workspace_files w on w.sha256 = split_part(o.name, '/', 2)
+join private.runs r on r.run_id = w.run_id and r.user_id::text = split_part(o.name, '/', 1)
+where o.bucket = 'agent-workspaces' and o.handed_at is not null
+union all
 select 'counters are what they count', r.id, r.total_steps || '/' || r.completed_steps || '/' || r.failed_steps
 from public.agent_runs r join private.runs e on e.run_id = r.id join lateral (
   select count(*) as total, count(*) filter (where s.status = 'completed') as completed, count(*) filter (where s.status = 'failed') as failed

@@ -25,6 +25,12 @@ private.issuers.issuer text not null
 private.issuers.user_id_from text not null
 private.jobs_to_remove.job_name text not null
 private.jobs_to_remove.requested_at timestamp with time zone not null default now()
+private.jobs_to_remove.handed_out boolean not null default false
+private.objects_to_remove.bucket text not null
+private.objects_to_remove.name text not null
+private.objects_to_remove.not_before timestamp with time zone not null default clock_timestamp()
+private.objects_to_remove.handed_at timestamp with time zone
+private.objects_to_remove.removed_at timestamp with time zone
 private.principals.issuer text not null
 private.principals.sub text not null
 private.principals.user_id uuid not null
@@ -230,6 +236,7 @@ private.idempotency_keys idempotency_keys_run_id_fkey: FOREIGN KEY (run_id) REFE
 private.issuers issuers_pkey: PRIMARY KEY (issuer)
 private.issuers issuers_user_id_from_check: CHECK ((user_id_from = ANY (ARRAY['sub'::text, 'new'::text])))
 private.jobs_to_remove jobs_to_remove_pkey: PRIMARY KEY (job_name)
+private.objects_to_remove objects_to_remove_pkey: PRIMARY KEY (bucket, name)
 private.principals principals_pkey: PRIMARY KEY (issuer, sub)
 private.run_transitions run_transitions_pkey: PRIMARY KEY (from_status, to_status)
 private.runs runs_pkey: PRIMARY KEY (run_id)
@@ -260,6 +267,8 @@ CREATE UNIQUE INDEX idempotency_keys_pkey ON private.idempotency_keys USING btre
 CREATE INDEX idempotency_keys_run ON private.idempotency_keys USING btree (run_id)
 CREATE UNIQUE INDEX issuers_pkey ON private.issuers USING btree (issuer)
 CREATE UNIQUE INDEX jobs_to_remove_pkey ON private.jobs_to_remove USING btree (job_name)
+CREATE INDEX objects_to_remove_due ON private.objects_to_remove USING btree (not_before) WHERE (removed_at IS NULL)
+CREATE UNIQUE INDEX objects_to_remove_pkey ON private.objects_to_remove USING btree (bucket, name)
 CREATE UNIQUE INDEX principals_pkey ON private.principals USING btree (issuer, sub)
 CREATE INDEX principals_user ON private.principals USING btree (user_id)
 CREATE UNIQUE INDEX run_transitions_pkey ON private.run_transitions USING btree (from_status, to_status)
@@ -272,6 +281,7 @@ CREATE UNIQUE INDEX stream_tickets_pkey ON private.stream_tickets USING btree (t
 CREATE INDEX stream_tickets_run ON private.stream_tickets USING btree (run_id)
 CREATE UNIQUE INDEX switches_pkey ON private.switches USING btree (id)
 CREATE UNIQUE INDEX waits_pkey ON private.waits USING btree (run_id, step_number)
+CREATE INDEX workspace_files_blob ON private.workspace_files USING btree (sha256)
 CREATE UNIQUE INDEX workspace_files_current ON private.workspace_files USING btree (run_id, path) WHERE (to_step IS NULL)
 CREATE INDEX workspace_files_hash ON private.workspace_files USING btree (run_id, sha256)
 CREATE UNIQUE INDEX workspace_files_pkey ON private.workspace_files USING btree (run_id, path, from_step)
@@ -286,6 +296,8 @@ CREATE INDEX agent_messages_user ON public.agent_messages USING btree (user_id, 
 CREATE UNIQUE INDEX agent_run_connectors_pkey ON public.agent_run_connectors USING btree (run_id, connector_id)
 CREATE INDEX agent_run_connectors_user ON public.agent_run_connectors USING btree (user_id)
 CREATE UNIQUE INDEX agent_runs_pkey ON public.agent_runs USING btree (id)
+CREATE INDEX agent_runs_retry_of ON public.agent_runs USING btree (((metadata ->> 'retry_of'::text))) WHERE (metadata ? 'retry_of'::text)
+CREATE INDEX agent_runs_tags ON public.agent_runs USING gin (tags) WHERE (tags <> '{}'::text[])
 CREATE INDEX agent_runs_user_created ON public.agent_runs USING btree (user_id, created_at DESC, id DESC)
 CREATE UNIQUE INDEX agent_steps_idempotency_key_key ON public.agent_steps USING btree (idempotency_key)
 CREATE UNIQUE INDEX agent_steps_pkey ON public.agent_steps USING btree (id)
@@ -304,6 +316,7 @@ private.credit_ledger: off
 private.idempotency_keys: off
 private.issuers: off
 private.jobs_to_remove: off
+private.objects_to_remove: off
 private.principals: off
 private.run_transitions: off
 private.runs: off
@@ -342,9 +355,11 @@ storage.objects agent_api_write: INSERT to agent_api using - with check (bucket_
 storage.objects agent_inputs_own_folder: ALL to authenticated using ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text)) with check ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text))
 storage.objects agent_outputs_own_folder: SELECT to authenticated using ((bucket_id = 'agent-outputs'::text) AND ((storage.foldername(name))[1] = (( SELECT private.current_user_id() AS current_user_id))::text)) with check -
 storage.objects agent_service_read: SELECT to agent_api, agent_step using (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
+storage.objects agent_service_remove: DELETE to agent_step using ((bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) AND private.is_to_remove(bucket_id, name)) with check -
 storage.objects agent_service_write: INSERT to agent_step using - with check (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text]))
 
 -- Triggers
+CREATE TRIGGER keep_blobs AFTER INSERT ON private.workspace_files REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.keep_blobs()
 CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
 
 -- Functions: owner, security, who may execute, MD5 of the body
@@ -354,48 +369,63 @@ private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages 
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 0af8101a21415ff89bade9c29e888913
 private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 0dae17384598248c844f64d858b76491
 private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
+private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
+private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3bc06f61d18bdd82e
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
-private.claim(p jsonb) agent_engine, invoker, nobody else, fc1d07bba2cd67d2788358811dafc1b3
+private.claim(p jsonb) agent_engine, invoker, nobody else, ebb14fd435d91e0706bf0e6a771c67ed
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
 private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, 67f7042eb615ddda17aa1e01e69d8430
 private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, c61ce952facc3a3368a231b0d5af334f
 private.current_user_id() agent_engine, definer stable, agent_front authenticated, 483faa989e3f478fe3cfc3b25592a4f1
+private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 400ba0d7b4fb66b8a3dfc28accf416a8
 private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
+private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 4f10b57e0e7dd246957076adb7836ae9
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
 private.insert_ticket(p_run uuid, p jsonb) agent_engine, definer, agent_front, 668b5c871ff8b25b0fbf18daa0235504
 private.is_idle(p_run uuid, p_step integer) agent_engine, invoker stable, nobody else, a45a34ae99f5f539d9db32e478c645a2
+private.is_to_remove(p_bucket text, p_name text) agent_engine, definer stable, agent_step, 043b6ca22d361c66ed1af345f50a0a75
+private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else, 213a6b736a33e1b0096c23f14c4c9c5c
+private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
+private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
 private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3c5deb49082a733a9c0
 private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
-private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, d0d843073988d8d8323f244a6a336744
+private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, 12323bc20ee87b17f3d5a8713b079d6b
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
+private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
 private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker immutable, nobody else, c86cdb9cf487f81c85bb3e901e38e662
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
 private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
-private.stale(p_run uuid) agent_engine, invoker stable, nobody else, 8f5776290245d7f1f18b6e243218eaf2
+private.stale(p_run uuid) agent_engine, invoker stable, nobody else, d699d8ba295f81d75efd68162504ce9a
 private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
 private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker immutable, nobody else, b27f8bbb8b42a232378d01f01580bfec
+private.sweep(p jsonb) agent_engine, invoker, nobody else, 6d7c196cc6bb6048a1157ed24fd574e4
+private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 9ab41e4ac7b6dbda5515f5cd0c5e3b56
 private.take_credit(p_user uuid, p_units bigint) agent_engine, invoker, nobody else, c0dd8ff2b67c239757cec306778df9f6
 private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
 private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
+public.agent_bulk_runs(p jsonb) agent_front, definer, agent_api, 66e70e47ee35e4f1d9ba08fec767ba97
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
-public.agent_check_job(p jsonb) agent_engine, definer, agent_step, e8bf7b49e4715eb3bc06f61d18bdd82e
+public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
 public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
 public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 2fc11d8b720410b33512a1accf80dcf8
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
+public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, f9ff23f0196bce4b40be169893becdd3
+public.agent_fork_run(p jsonb) agent_front, definer, agent_api, d88cb3fd3a46872b3e030c79168d832a
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
 public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
+public.agent_objects_removed(p jsonb) agent_engine, definer, agent_step, 9a3a464ef8dafdc4261d41060c6244ca
 public.agent_park_step(p jsonb) agent_engine, definer, agent_step, 9cd8531ad5c26097668bd471e1f08785
 public.agent_pause_run(p jsonb) agent_front, definer, agent_api, c4262d4ae975cc303d2ebb790991c2dd
 public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, cef3984238660f733639c761fd77d004
@@ -408,11 +438,12 @@ public.agent_release_step(p jsonb) agent_engine, definer, agent_step, f8edee3e78
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
 public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89
+public.agent_retry_step(p jsonb) agent_front, definer, agent_api, c601f574ea868b33d0ed4065da062c68
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
 public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
-public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, db69201e97e2a7dd0d69cada992d0924
-public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, 5099958039001cc57d39a98da9853024
+public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, 689fca5d39c9624fa92c666afaf70cd8
+public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d8635323dce9e2020f0e26
 public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
 
 -- Table privileges
@@ -421,6 +452,7 @@ private.credit_ledger_id_seq agent_engine: USAGE
 private.idempotency_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.issuers agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.jobs_to_remove agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.objects_to_remove agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.principals agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.run_transitions agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.runs agent_engine: DELETE, INSERT, SELECT, UPDATE

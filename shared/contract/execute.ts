@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { BULK_VERBS, type BulkVerb } from '../core/bulk-verbs.ts'
 import { AppError } from '../core/errors.ts'
 import { RUN_MODES, RUN_STATUSES, type RunMode } from '../core/run.ts'
 import { isUuid } from '../core/uuid.ts'
@@ -37,8 +38,25 @@ export const createBody = z.object({
 })
 
 export const verbBody = z.object({
-  action: z.enum(['start', 'stop', 'retry', 'pause']),
+  action: z.enum(['start', 'stop', 'retry', 'pause', 'delete']),
   run_id: z.string(),
+})
+const stepNumber = z.int().min(0).max(1_000_000)
+/** Tries one step of a run again: in place while it has no result, else in a new run that is forked there. */
+export const retryStepBody = z.object({
+  action: z.literal('retry'),
+  run_id: z.string(),
+  step_number: stepNumber,
+})
+export const forkBody = z.object({
+  action: z.literal('fork'),
+  run_id: z.string(),
+  from_step: stepNumber.describe('The first step that is done anew'),
+  message: z.string().nullish().describe('Stands before that step; at step 0 it is the new prompt'),
+})
+export const bulkBody = z.object({
+  action: z.enum(BULK_VERBS),
+  tag: z.string().min(1).max(100).describe('Instead of run_id: the oldest 100 runs with this tag'),
 })
 export const resumeBody = z.object({
   action: z.literal('resume'),
@@ -67,7 +85,10 @@ export interface CreateCommand {
 }
 export type Command =
   | CreateCommand
-  | { action: 'start' | 'stop' | 'retry' | 'pause'; run_id: string }
+  | { action: 'start' | 'stop' | 'retry' | 'pause' | 'delete'; run_id: string }
+  | { action: 'retry_step'; run_id: string; step_number: number }
+  | { action: 'fork'; run_id: string; from_step: number; message: string | null }
+  | { action: 'bulk'; verb: BulkVerb; tag: string }
   | { action: 'resume'; run_id: string; user_input: string | null }
 
 /**
@@ -77,14 +98,26 @@ export type Command =
  */
 export function parseCommand(body: Record<string, unknown>): Command {
   const action: unknown = body.action ?? (Object.hasOwn(body, 'prompt') ? 'create' : undefined)
+  if (isBulk(body, action)) return { action: 'bulk', verb: action, tag: parseBody(bulkBody, body).tag }
   switch (action) {
     case 'create':
       return parseCreate({ ...body, action })
+    case 'retry': {
+      const run_id = runIdOf(body.run_id, body.task_id)
+      if (body.step_number === undefined || body.step_number === null) return { action, run_id }
+      const { step_number } = parseBody(retryStepBody, { ...body, run_id })
+      return { action: 'retry_step', run_id, step_number }
+    }
     case 'start':
     case 'stop':
-    case 'retry':
     case 'pause':
+    case 'delete':
       return { action, run_id: runIdOf(body.run_id, body.task_id) }
+    case 'fork': {
+      const run_id = runIdOf(body.run_id, body.task_id)
+      const { from_step, message } = parseBody(forkBody, { ...body, run_id })
+      return { action, run_id, from_step, message: longText('message', message) }
+    }
     case 'resume': {
       const run_id = runIdOf(body.run_id, body.task_id)
       const { user_input } = parseBody(resumeBody, { ...body, run_id })
@@ -93,6 +126,12 @@ export function parseCommand(body: Record<string, unknown>): Command {
     default:
       throw new AppError('unknown_action', `Unknown action: ${named(action)}`)
   }
+}
+
+/** A tag stands for many runs only where no single one is named. */
+function isBulk(body: Record<string, unknown>, action: unknown): action is BulkVerb {
+  const { tag, run_id, task_id } = body
+  return typeof tag === 'string' && !run_id && !task_id && BULK_VERBS.some((verb) => verb === action)
 }
 
 function named(action: unknown): string {
@@ -193,6 +232,29 @@ export const verbAnswer = z.object({
   plan: planSchema.optional(),
 })
 export type VerbAnswerBody = z.infer<typeof verbAnswer>
+
+/** How each run of a tag fared, oldest first. */
+export const bulkAnswer = z.object({
+  success: z.literal(true),
+  tag: z.string(),
+  results: z
+    .array(
+      z.object({
+        run_id: z.uuid(),
+        success: z.boolean(),
+        status: z.enum(RUN_STATUSES).optional(),
+        new_run_id: z.uuid().optional(),
+        code: z.string().optional(),
+        error: z.string().optional(),
+      }),
+    )
+    .max(100),
+  count: z.int(),
+  /** More runs of the tag are in a state that the action is for: call again. */
+  has_more: z.boolean(),
+  message: z.string(),
+})
+export type BulkAnswerBody = z.infer<typeof bulkAnswer>
 
 export const runsAnswer = z.object({
   success: z.literal(true),

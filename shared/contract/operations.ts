@@ -1,9 +1,13 @@
 import * as z from 'zod'
 import {
+  bulkAnswer,
+  bulkBody,
   cancelBody,
   createAnswer,
   createBody,
+  forkBody,
   resumeBody,
+  retryStepBody,
   runsAnswer,
   verbAnswer,
   verbBody,
@@ -56,13 +60,18 @@ export const operations: readonly Operation[] = [
     paths: ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2'],
     tag: 'execute',
     summary:
-      'Create, start, stop, retry, resume or pause a run. Without an action, a body with a prompt is a create.',
+      'Create, start, stop, retry, resume, pause, fork or delete a run, or all runs of a tag. Without an action, a body with a prompt is a create.',
     security: ['user'],
-    headers: { 'idempotency-key': 'On create and retry: a repeat within 24 hours gets the first answer.' },
-    body: json(z.union([createBody, verbBody, resumeBody])),
+    headers: {
+      'idempotency-key': 'On create, retry and fork: a repeat within 24 hours gets the first answer.',
+    },
+    body: json(z.union([createBody, verbBody, resumeBody, retryStepBody, forkBody, bulkBody])),
     answers: {
-      200: { description: 'start, stop, resume, pause', content: json(verbAnswer) },
-      201: { description: 'create, retry', content: json(createAnswer) },
+      200: {
+        description: 'start, stop, resume, pause, delete, retry of a step in place; or a verb for a tag',
+        content: json(z.union([verbAnswer, bulkAnswer])),
+      },
+      201: { description: 'create, retry, fork', content: json(createAnswer) },
     },
     errors: [400, 401, 402, 404, 405, 409, 413, 415, 500, 503],
   },

@@ -95,3 +95,17 @@ describe('decide', () => {
     expect([decision.calls.length, decision.results.length]).toEqual([MAX_CALLS_A_TURN, 3])
   })
 })
+
+it('a refusal is told in the words of the model, and in ours when it gave none', () => {
+  expect(turn({ stopReason: 'refusal', text: ' No. ' })).toMatchObject({ message: 'No.' })
+  expect(turn({ stopReason: 'refusal', text: ' ' })).toMatchObject({
+    message: 'The model declined to work on this request.',
+  })
+})
+
+it('a blank question is not asked', () => {
+  expect(turn({ toolCalls: [call('ask_user', { question: '  ' })] })).toMatchObject({
+    kind: 'tools',
+    results: [{ isError: true }],
+  })
+})

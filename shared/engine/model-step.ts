@@ -6,7 +6,7 @@ import type { Plan } from '../core/plan.ts'
 import { backoffSeconds } from '../core/retry.ts'
 import { modelStep as newModelStep } from '../core/steps.ts'
 import { ModelError, type ModelRequest, type ModelTurn } from '../ports/model.ts'
-import type { Claim, CommitAnswer, NewMessage, StepCommit } from '../ports/store.ts'
+import type { BurstClaim, Claim, CommitAnswer, NewMessage, StepCommit } from '../ports/store.ts'
 import { CODE_LANGUAGES } from '../tools/code.ts'
 import { TOOL_NAMES, TOOLS, toolDefinitions, toolInputFault } from '../tools/registry.ts'
 import { buildConversation } from './conversation.ts'
@@ -22,7 +22,11 @@ import { storableTurn } from './storable-turn.ts'
 const CONTINUE = 'Continue exactly where you stopped.'
 
 /** Asks the model once and commits what follows from its turn. */
-export async function modelStep(deps: StepDeps, claim: Claim): Promise<CommitAnswer> {
+export async function modelStep(
+  deps: StepDeps,
+  claim: Claim,
+  burst: BurstClaim | null,
+): Promise<CommitAnswer> {
   const { step, run } = claim
   const messageId = deps.newId()
   const planning = step.tool_name !== 'decide'
@@ -56,7 +60,7 @@ export async function modelStep(deps: StepDeps, claim: Claim): Promise<CommitAns
       free: false,
     })
   }
-  const written = await deps.store.commitStep({ ...step, commit })
+  const written = await deps.store.commitStep({ ...step, commit, burst })
   if (!written.committed)
     await deps.store.settleAttempt({ ...step, tokens_used: commit.tokens_used, used: true })
   return written

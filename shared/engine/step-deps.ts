@@ -4,7 +4,7 @@ import type { Log } from '../ports/log.ts'
 import type { Model } from '../ports/model.ts'
 import type { Sandbox } from '../ports/sandbox.ts'
 import type { Scheduler } from '../ports/scheduler.ts'
-import type { StepStore } from '../ports/store.ts'
+import type { StepStore, StoredObject } from '../ports/store.ts'
 
 /** What the step use cases work with. Everything that touches the world is in here. */
 export interface StepDeps {
@@ -15,6 +15,12 @@ export interface StepDeps {
   sandbox: Sandbox
   blobs: Blobs
   artifacts: Artifacts
+  /** Absent: what is to be removed from Storage is left to a service that can. */
+  objects?: {
+    /** Answers which are gone, those that were not there included. */
+    remove(objects: readonly StoredObject[]): Promise<StoredObject[]>
+    confirm(objects: StoredObject[]): Promise<void>
+  }
   log: Log
   /** Random UUIDs. */
   newId: () => string
@@ -25,6 +31,8 @@ export interface StepDeps {
 
 export interface StepSettings {
   leaseSeconds: number
+  /** How long one invocation may go on with further steps of its run; absent: one step an invocation. */
+  burst?: { steps: number; ms: number }
   /** Wall time of one step; exceeding it counts as an attempt. */
   stepDeadlineSeconds: number
   /** Wall time of one tool job, transfer of files included. */

@@ -1,6 +1,6 @@
 import { JOB_CHECK_SECONDS, JOB_GRACE_SECONDS } from '../core/limits.ts'
 import { modelStep } from '../core/steps.ts'
-import type { Claim, CommitAnswer, StepCommit, WorkspaceFile } from '../ports/store.ts'
+import type { BurstClaim, Claim, CommitAnswer, StepCommit, WorkspaceFile } from '../ports/store.ts'
 import { TOOLS } from '../tools/registry.ts'
 import type { InlineResult, Workspace } from '../tools/tool.ts'
 import { jobName, jobToken, sha256Hex } from './job-token.ts'
@@ -9,12 +9,17 @@ import { stepCommit } from './step-commit.ts'
 import type { StepDeps } from './step-deps.ts'
 
 /** Carries out one tool call: inline tools here and now, all others as a job that the step waits for. */
-export async function toolStep(deps: StepDeps, claim: Claim): Promise<CommitAnswer> {
+export async function toolStep(
+  deps: StepDeps,
+  claim: Claim,
+  burst: BurstClaim | null,
+): Promise<CommitAnswer> {
   const { step, run } = claim
   const tool = TOOLS.get(step.tool_name)
   if (tool === undefined) {
     return deps.store.commitStep({
       ...step,
+      burst,
       commit: failedTool('UNKNOWN_TOOL', `This service has no tool ${step.tool_name}.`),
     })
   }
@@ -24,6 +29,7 @@ export async function toolStep(deps: StepDeps, claim: Claim): Promise<CommitAnsw
   if (!input.success) {
     return deps.store.commitStep({
       ...step,
+      burst,
       commit: failedTool('INVALID_INPUT', `The input of ${tool.name} is not valid.`),
     })
   }
@@ -38,6 +44,7 @@ export async function toolStep(deps: StepDeps, claim: Claim): Promise<CommitAnsw
   const artifacts = await publishArtifacts(deps, { runId: run.id, owner: run.user_id, files: put })
   return deps.store.commitStep({
     ...step,
+    burst,
     commit: {
       ...toolCommit(result, 'TOOL_FAILED'),
       files: { put, removed: [] },

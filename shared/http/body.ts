@@ -1,7 +1,9 @@
-import { bodyLimit } from 'hono/body-limit'
 import { AppError } from '../core/errors.ts'
 import { storableJson } from '../core/storable-json.ts'
 import type { AppContext } from './env.ts'
+
+/** Of a refused body of unknown length so much is read and thrown away; a connection with more is cut. */
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 /**
  * The JSON object of a request, fit for storage: text that Postgres refuses is repaired, `__proto__` keys are dropped.
@@ -33,12 +35,35 @@ export async function readJson(
   return storable as Record<string, unknown>
 }
 
-/** Refuses a body over the limit before it is read; for a body of unknown length while it is read. */
+/**
+ * Refuses a body over the limit: before it is read where its length is known, else while it is read. What is refused is still taken
+ * off the connection, or the next request on it (a proxy sends another caller's there) would be cut together with it.
+ */
 export async function limitBody(context: AppContext, maxBytes: number): Promise<void> {
-  const onError = (): never => {
-    throw new AppError('body_too_large', `Request body is larger than ${maxBytes} bytes`)
+  const tooLarge = () => new AppError('body_too_large', `Request body is larger than ${maxBytes} bytes`)
+  const length = context.req.header('content-length')
+  if (length !== undefined && context.req.header('transfer-encoding') === undefined) {
+    // The body must not be touched here: untouched, the server itself takes it off the connection.
+    if (Number(length) > maxBytes) throw tooLarge()
+    return
   }
-  await bodyLimit({ maxSize: maxBytes, onError })(context, async () => {})
+  const reader = context.req.raw.body?.getReader()
+  if (reader === undefined) return
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    bytes += value.byteLength
+    if (bytes <= maxBytes) chunks.push(value)
+    else chunks.length = 0
+    if (bytes > maxBytes + MAX_DISCARDED_BYTES) {
+      await reader.cancel()
+      break
+    }
+  }
+  if (bytes > maxBytes) throw tooLarge()
+  context.req.raw = new Request(context.req.raw, { body: Buffer.concat(chunks) })
 }
 
 /** A missing type is taken for JSON (curl scripts leave it out); anything that says it is something else is refused. */

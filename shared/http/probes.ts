@@ -5,6 +5,8 @@ import { route } from './route.ts'
 
 /** A probe every 50 ms (Knative's readiness) must not become a query every 50 ms. */
 const READY_CACHE_MS = 3000
+/** A process that waits for its first readiness should not wait longer than what it waits for. */
+const NOT_READY_CACHE_MS = 250
 
 /** /health and /health/liveness: the process answers. /ready and /health/readiness: it can work. */
 export function addProbes(app: App, options: AppOptions): void {
@@ -40,6 +42,7 @@ function cached(check: () => Promise<void>): () => Promise<void> {
     if (last === undefined || performance.now() >= until) {
       until = performance.now() + READY_CACHE_MS
       last = check().catch((error: unknown) => {
+        until = performance.now() + NOT_READY_CACHE_MS
         throw error instanceof AppError ? error : new AppError('unavailable', 'Not ready', { cause: error })
       })
     }

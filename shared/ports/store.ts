@@ -1,4 +1,5 @@
 import type { ArtifactRow, LogRow, MessageRow, RunRow, StepRow } from '../contract/rows.ts'
+import type { BulkVerb } from '../core/bulk-verbs.ts'
 import type { Plan } from '../core/plan.ts'
 import type { LogType, RunMode, RunStatus, ToolType } from '../core/run.ts'
 import type { NewStep } from '../core/steps.ts'
@@ -161,6 +162,52 @@ export interface FrontStore {
   ready(): Promise<void>
 }
 
+/** What new runs are made with: as in `CreateRun`. */
+export interface NewRunTerms {
+  limits: RunLimits
+  idempotency: { key: string; body_sha256: string } | null
+}
+
+/** How one run of a bulk verb fared. */
+export type BulkResult =
+  | { run_id: string; ok: true; status: RunStatus; new_run_id?: string }
+  | { run_id: string; ok: false; code: string; message: string }
+
+export interface BulkAnswer {
+  results: BulkResult[]
+  publications: Publication[]
+  jobs: string[]
+  /** More runs of the tag are in a state that the verb is for: call again. */
+  has_more: boolean
+}
+
+/** The verbs that came after the old callers'. Same rules as FrontStore. */
+export interface VerbStore {
+  /** A new run that shares the history before `from_step`; a message stands before that step, in the place of an earlier one there. */
+  forkRun(
+    input: NewRunTerms & {
+      principal: Principal
+      run_id: string
+      from_step: number
+      message: string | null
+    },
+  ): Promise<CreateAnswer>
+  /** In place (the answer's run is the same) while the step has no result; a step that failed or was cancelled is forked at. */
+  retryStep(
+    input: NewRunTerms & { principal: Principal; run_id: string; step_number: number },
+  ): Promise<CreateAnswer & { forked: boolean }>
+  /** Removes an ended run with everything in it but the ledger; the answer's run is as it was. */
+  deleteRun(input: { principal: Principal; run_id: string }): Promise<RunAnswer>
+  /** A verb for the oldest 100 runs of a tag that it is for; each succeeds or fails by itself. */
+  bulkRuns(input: {
+    principal: Principal
+    tag: string
+    verb: BulkVerb
+    limits: RunLimits
+    opening_credits: number
+  }): Promise<BulkAnswer>
+}
+
 /** A step as the engine works on it. */
 export interface ClaimedStep {
   run_id: string
@@ -301,6 +348,13 @@ export interface StepCommit {
   current_phase: number | null
 }
 
+/** Asks a commit to hand back the next claim, so that one invocation can go on (STEP_BURST). */
+export interface BurstClaim {
+  lease_seconds: number
+  /** Tools that this invocation can carry out itself; a step of any other is published. */
+  inline_tools: readonly string[]
+}
+
 export interface CommitAnswer {
   /** False: this writer was stale, nothing was written. */
   committed: boolean
@@ -308,6 +362,8 @@ export interface CommitAnswer {
   publications: Publication[]
   /** Sequence number of the run's newest log row. */
   log_seq: number
+  /** Only to a `burst`: the one step that became due, claimed in the same transaction. Then nothing is to be published. */
+  claim?: Claim
 }
 
 export interface JobStart {
@@ -319,11 +375,22 @@ export interface JobStart {
   files: WorkspaceFile[]
 }
 
+/** An object of Storage. */
+export interface StoredObject {
+  bucket: string
+  name: string
+}
+
+/** What comes after sweepDue: objects that were not confirmed are handed out again. */
+export interface ObjectStore {
+  objectsRemoved(input: { objects: StoredObject[] }): Promise<void>
+}
+
 /** What the step service needs. Its database role may execute these functions and nothing else. */
 export interface StepStore {
   claimStep(input: { run_id: string; step_number: number; lease_seconds: number }): Promise<ClaimAnswer>
   renewLease(input: Fence & { lease_seconds: number }): Promise<{ held: boolean; cancelled: boolean }>
-  commitStep(input: Fence & { commit: StepCommit }): Promise<CommitAnswer>
+  commitStep(input: Fence & { commit: StepCommit; burst?: BurstClaim | null }): Promise<CommitAnswer>
   /** Gives the step back, to be tried again after the delay: counts as an attempt unless `free`. */
   releaseStep(input: Fence & { delay_seconds: number; error: string; free: boolean }): Promise<CommitAnswer>
   /** Commits the wait for a job; only then is the job made. */
@@ -338,7 +405,14 @@ export interface StepStore {
   /** The runner's first call: what the job is to do. Rejects: unauthorized, already_answered, not_ready. */
   startJob(input: { run_id: string; step_number: number; token_sha256: string }): Promise<JobStart>
   /** Whether this token's job is awaited now, for the door's other routes. Same rejections. */
-  checkJob(input: { run_id: string; step_number: number; token_sha256: string; sha256?: string }): Promise<{
+  checkJob(input: {
+    run_id: string
+    step_number: number
+    token_sha256: string
+    sha256?: string
+    /** Bytes of `sha256` are about to be stored for this job: they are kept from removal, or `unavailable` while they are removed. */
+    storing?: boolean
+  }): Promise<{
     user_id: string
     step_id: string
     cancelled: boolean
@@ -363,7 +437,12 @@ export interface StepStore {
     limit: number
   }): Promise<WorkspaceFile[]>
   /** Publications that are due and unclaimed, each with its publication number raised. */
-  sweepDue(input: { limit: number }): Promise<{ publications: Publication[]; jobs_to_remove: string[] }>
+  sweepDue(input: { limit: number }): Promise<{
+    publications: Publication[]
+    jobs_to_remove: string[]
+    /** Objects of Storage that nothing refers to any more; absent where runs cannot be deleted. */
+    objects_to_remove?: StoredObject[]
+  }>
   /** Rejects with `unavailable` when the database is not ready (schema missing, role could bypass row security). */
   ready(): Promise<void>
 }

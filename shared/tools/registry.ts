@@ -14,6 +14,10 @@ const ALL: readonly Tool[] = [codeTool, shellTool, fileReadTool, fileWriteTool, 
 
 export const TOOLS: ReadonlyMap<string, Tool> = new Map(ALL.map((tool) => [tool.name, tool]))
 export const TOOL_NAMES: ReadonlySet<string> = new Set(TOOLS.keys())
+/** Tools that a step carries out itself; all others are jobs. */
+export const INLINE_TOOLS: readonly string[] = ALL.flatMap(({ kind, name }) =>
+  kind === 'inline' ? [name] : [],
+)
 
 /** What is wrong with a call's input, as a sentence for the model; undefined when it may be carried out. */
 export function toolInputFault(name: string, input: unknown): string | undefined {
@@ -46,17 +50,22 @@ const CONTROL: readonly ToolDefinition[] = [
   },
 ]
 
-/** Definitions for the model: always in this order, so that its prompt cache holds. */
-export function toolDefinitions(): ToolDefinition[] {
-  const own = ALL.map((tool) => ({
+// made once: their schemas cost more than the rest of a step's own work
+const DEFINITIONS: readonly ToolDefinition[] = [
+  ...ALL.map((tool) => ({
     name: tool.name,
     description: tool.description,
     inputSchema: z.toJSONSchema(tool.input, { io: 'input', unrepresentable: 'any' }) as Record<
       string,
       unknown
     >,
-  }))
-  return [...own, ...CONTROL]
+  })),
+  ...CONTROL,
+]
+
+/** Definitions for the model: always in this order, so that its prompt cache holds. */
+export function toolDefinitions(): ToolDefinition[] {
+  return [...DEFINITIONS]
 }
 
 /** For the plan: name, what it is good for, price of a use in credits. */

@@ -309,10 +309,12 @@ create table private.waits (
   foreign key (run_id, step_number) references private.steps (run_id, step_number) on delete cascade
 );
 
--- Jobs that outlived their run and are to be removed by the step service.
+-- Jobs that outlived their run and are to be removed by the step service. Each is handed out twice, the second time ten seconds
+-- after the first: a process that dies with the list in its hand has removed nothing, and a second removal finds nothing to do.
 create table private.jobs_to_remove (
   job_name text primary key,
-  requested_at timestamptz not null default now()
+  requested_at timestamptz not null default now(),
+  handed_out boolean not null default false
 );
 
 -- The workspace as versions: the current file has to_step null; a step's view is what stood at its number.

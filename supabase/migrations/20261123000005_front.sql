@@ -196,7 +196,8 @@ begin
   end if;
   update public.agent_runs set status = v_to, timeout_at = timeout_at + (v_now - coalesce(v_run.held_at, v_now)) where id = p_run returning * into v_row;
   if v_to = 'waiting_user' then
-    update private.runs set paused_from = null where run_id = p_run;
+    -- what was held so far has been added to its time
+    update private.runs set paused_from = null, held_at = v_now where run_id = p_run;
     v_publications := '[]';
   else
     delete from private.waits where run_id = p_run and kind = 'user';

@@ -38,7 +38,8 @@ begin
   select * into v_row from public.agent_runs where id = v_id;
   if v_row.status in ('completed', 'failed', 'cancelled', 'timeout') then
     with removed as (
-      delete from private.jobs_to_remove j using private.waits w where w.run_id = v_id and j.job_name = w.job_name returning j.job_name
+      update private.jobs_to_remove j set handed_out = true, requested_at = v_now + interval '10 seconds'
+      from private.waits w where w.run_id = v_id and j.job_name = w.job_name and not j.handed_out returning j.job_name
     )
     select coalesce(jsonb_agg(job_name), '[]') into v_logs from removed;
     return jsonb_build_object('refused', 'final', 'publications', '[]'::jsonb, 'jobs_to_remove', v_logs);
@@ -50,7 +51,8 @@ begin
   end if;
   select * into v_wait from private.waits where run_id = v_id and step_number = v_number and finished_at is null;
   if v_row.status = 'paused' and v_wait.kind is distinct from 'job' then
-    update public.agent_task_queue set publish_at = null where run_id = v_id and step_number = v_number;
+    -- an attempt in work keeps its place on the schedule: a resume leaves it alone, and its process may be dead
+    update public.agent_task_queue set publish_at = null where run_id = v_id and step_number = v_number and private.is_idle(v_id, v_number);
     return '{"refused": "paused", "publications": []}';
   end if;
   select * into v_queue from public.agent_task_queue where run_id = v_id and step_number = v_number;
@@ -346,7 +348,7 @@ begin
     select ctid from private.stream_tickets where expires_at < clock_timestamp() limit 1000);
   return jsonb_build_object('ended', v_ended, 'settled', v_settled, 'due',
     (select count(*) from (select 1 from public.agent_task_queue where publish_at <= clock_timestamp() limit 1000) q)
-    + (select count(*) from (select 1 from private.jobs_to_remove limit 1000) j));
+    + (select count(*) from (select 1 from private.jobs_to_remove where requested_at <= clock_timestamp() limit 1000) j));
 end
 $$;
 
@@ -373,11 +375,16 @@ begin
     returning q.*
   )
   select coalesce(jsonb_agg(private.publication(r::public.agent_task_queue)), '[]') into v_publications from raised r;
-  with removed as (
-    delete from private.jobs_to_remove where job_name in (
-      select job_name from private.jobs_to_remove order by requested_at limit v_limit for update skip locked) returning job_name
+  with due as (
+    select job_name, handed_out from private.jobs_to_remove where requested_at <= clock_timestamp()
+    order by requested_at limit v_limit for update skip locked
+  ), again as (
+    update private.jobs_to_remove set handed_out = true, requested_at = clock_timestamp() + interval '10 seconds'
+    where job_name in (select job_name from due where not handed_out)
+  ), forgotten as (
+    delete from private.jobs_to_remove where job_name in (select job_name from due where handed_out)
   )
-  select coalesce(jsonb_agg(job_name), '[]') into v_jobs from removed;
+  select coalesce(jsonb_agg(job_name), '[]') into v_jobs from due;
   return jsonb_build_object('publications', v_publications, 'jobs_to_remove', v_jobs);
 end
 $$;
