@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { ArtifactRow, LogRow, MessageRow, RunRow, StepRow } from '../../contract/rows.ts'
+import type { BulkVerb } from '../../core/bulk-verbs.ts'
 import { AppError } from '../../core/errors.ts'
 import { isFinal, type LogType, type RunStatus } from '../../core/run.ts'
 import type { Principal } from '../../ports/identity.ts'
 import type { Publication } from '../../ports/scheduler.ts'
-import type { CreateAnswer, CreateRun, FrontStore, StoredEvent } from '../../ports/store.ts'
+import type {
+  BulkAnswer,
+  CreateAnswer,
+  CreateRun,
+  FrontStore,
+  StoredEvent,
+  VerbStore,
+} from '../../ports/store.ts'
 
 interface Kept {
   owner: string
@@ -24,7 +32,7 @@ interface Ticket {
 }
 
 /** The front store in memory, for tests of what stands before it: ownership, verbs and events as SQL has them, and no engine. */
-export class MemoryFrontStore implements FrontStore {
+export class MemoryFrontStore implements FrontStore, VerbStore {
   readonly runs = new Map<string, Kept>()
   readonly keys = new Map<string, { body_sha256: string; run_id: string }>()
   readonly tickets = new Map<string, Ticket>()
@@ -119,6 +127,105 @@ export class MemoryFrontStore implements FrontStore {
     if (isFinal(run.status) || run.status === 'created') throw badState('pause', run)
     this.addStatus(run_id, 'paused')
     return { run, publications: [] }
+  }
+
+  async forkRun({
+    principal,
+    run_id,
+    from_step,
+    message,
+    limits,
+    idempotency,
+  }: Parameters<VerbStore['forkRun']>[0]) {
+    const { run, input, steps } = this.#own('forkRun', principal, run_id)
+    const before = steps.filter(({ step_number }) => step_number < from_step)
+    if (steps.length <= from_step) throw new AppError('invalid_request', `The run has no step ${from_step}`)
+    if (before.some(({ status }) => status !== 'completed' && status !== 'failed'))
+      throw new AppError(
+        'invalid_state',
+        `Cannot fork at step ${from_step}: a step before it has not come to its end`,
+      )
+    const answer = await this.createRun({
+      principal,
+      ...input,
+      prompt: from_step === 0 && message !== null ? message : run.prompt,
+      mode: run.mode,
+      project_id: run.project_id,
+      metadata: { ...run.metadata, fork_of: run_id, fork_step: from_step },
+      tags: run.tags,
+      auto_start: true,
+      limits,
+      opening_credits: this.credits.get(principal.sub) ?? 10_000,
+      idempotency,
+      warnings: [],
+    })
+    if (!answer.replayed)
+      for (const step of before) this.addStep(answer.run.id, { ...step, run_id: answer.run.id })
+    return answer
+  }
+
+  async retryStep({ step_number, ...input }: Parameters<VerbStore['retryStep']>[0]) {
+    const { run, steps } = this.#own('retryStep', input.principal, input.run_id)
+    const step = steps.find((row) => row.step_number === step_number)
+    if (step === undefined) throw new AppError('invalid_request', `The run has no step ${step_number}`)
+    if (step.status === 'failed' || step.status === 'cancelled') {
+      return { ...(await this.forkRun({ ...input, from_step: step_number, message: null })), forked: true }
+    }
+    if (step.status !== 'running' || step.retry_count === 0)
+      throw new AppError('invalid_state', `Cannot retry step in status: ${step.status}`)
+    return { run, publications: [publicationOf(run.id)], replayed: false, forked: false }
+  }
+
+  async deleteRun({ principal, run_id }: { principal: Principal; run_id: string }) {
+    const { run } = this.#own('deleteRun', principal, run_id)
+    if (!isFinal(run.status)) throw badState('delete', run)
+    this.runs.delete(run_id)
+    return { run, publications: [] }
+  }
+
+  async bulkRuns({
+    principal,
+    tag,
+    verb,
+    limits,
+    opening_credits,
+  }: Parameters<VerbStore['bulkRuns']>[0]): Promise<BulkAnswer> {
+    this.#called('bulkRuns')
+    const owner = this.#userOf(principal)
+    const ids = [...this.runs.values()]
+      .filter((kept) => kept.owner === owner && kept.run.tags.includes(tag) && isFor(verb, kept.run.status))
+      .map(({ run }) => run.id)
+    const answer: BulkAnswer = { results: [], publications: [], jobs: [], has_more: ids.length > 100 }
+    for (const run_id of ids.slice(0, 100)) {
+      try {
+        const { run, publications } = await this.#verb(verb, { principal, run_id, limits, opening_credits })
+        const fresh = run.id === run_id ? {} : { new_run_id: run.id }
+        answer.results.push({ run_id, ok: true, status: run.status, ...fresh })
+        answer.publications.push(...publications)
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error
+        answer.results.push({ run_id, ok: false, code: error.code, message: error.message })
+      }
+    }
+    return answer
+  }
+
+  #verb(
+    verb: BulkVerb,
+    input: { principal: Principal; run_id: string; limits: CreateRun['limits']; opening_credits: number },
+  ) {
+    switch (verb) {
+      case 'stop':
+        return this.cancelRun(input)
+      case 'pause':
+        return this.pauseRun(input)
+      case 'resume':
+        return this.resumeRun({ ...input, user_input: null })
+      case 'retry':
+        return this.retryRun({ ...input, idempotency: null })
+      case 'delete':
+        return this.deleteRun(input)
+    }
   }
 
   async readRun({
@@ -395,6 +502,14 @@ function microseconds(time: string): number {
 
 function badState(verb: string, { status }: RunRow): AppError {
   return new AppError('invalid_state', `Cannot ${verb} run in status: ${status}`)
+}
+
+function isFor(verb: BulkVerb, status: RunStatus): boolean {
+  if (verb === 'delete') return isFinal(status)
+  if (verb === 'retry') return isFinal(status) && status !== 'completed'
+  if (verb === 'resume') return status === 'paused'
+  if (verb === 'pause') return !isFinal(status) && status !== 'created' && status !== 'paused'
+  return !isFinal(status)
 }
 
 function publicationOf(run_id: string): Publication {

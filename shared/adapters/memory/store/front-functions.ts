@@ -1,0 +1,108 @@
+import { creditUnits } from '../../../core/costs.ts'
+import { AppError } from '../../../core/errors.ts'
+import type { CreateAnswer, FrontStore, RunAnswer } from '../../../ports/store.ts'
+import { createOnce, replay } from './create-once.ts'
+import { openAccount } from './credits.ts'
+import { isoTime, microseconds } from './iso-time.ts'
+import { actAs, ownRun } from './principals.ts'
+import { eventPage, listRuns, logPage, snapshot } from './read.ts'
+import { type Database, SECOND } from './tables.ts'
+import { badState, cancelRun, pauseRun, resumeRun, startRun } from './verbs.ts'
+
+type Call<Method extends keyof FrontStore> = Parameters<FrontStore[Method]>[0]
+
+/** How long a ticket waits for its first use. */
+const TICKET_SECONDS = 60
+
+/** The functions of 20261123000005_front.sql. Each runs without a break, so that it is one transaction. */
+export function frontFunctions(db: Database) {
+  const { tables } = db
+  return {
+    prepareCreate({ principal, idempotency, opening_credits }: Call<'prepareCreate'>) {
+      const { userId } = actAs(db, principal)
+      const earlier = replay(db, userId, idempotency)
+      openAccount(db, userId, creditUnits(opening_credits))
+      return { user_id: userId, replay: earlier }
+    },
+    createRun: ({ principal, ...fields }: Call<'createRun'>): CreateAnswer =>
+      createOnce(db, actAs(db, principal), fields),
+    startRun: (input: Call<'startRun'>): RunAnswer => startRun(db, ownRun(db, input)),
+    cancelRun: (input: Call<'cancelRun'>) => cancelRun(db, ownRun(db, input)),
+    pauseRun: (input: Call<'pauseRun'>): RunAnswer => pauseRun(db, ownRun(db, input)),
+    resumeRun: (input: Call<'resumeRun'>): RunAnswer => resumeRun(db, ownRun(db, input), input.user_input),
+
+    retryRun(input: Call<'retryRun'>): CreateAnswer {
+      const earlier = ownRun(db, input)
+      const { run, messages, files } = earlier
+      if (!['failed', 'timeout', 'cancelled'].includes(run.status)) throw badState('retry', earlier)
+      return createOnce(db, actAs(db, input.principal), {
+        idempotency: input.idempotency,
+        opening_credits: input.opening_credits,
+        limits: input.limits,
+        prompt: run.prompt,
+        mode: run.mode,
+        project_id: run.project_id,
+        connector_ids: run.connector_ids,
+        metadata: { ...run.metadata, retry_of: run.id },
+        memory_context: run.config.memory_context,
+        tags: run.tags,
+        auto_start: true,
+        warnings: [],
+        attachments: (messages[0]?.attachments ?? []) as Call<'createRun'>['attachments'],
+        files: files
+          .filter(({ from_step }) => from_step === -1)
+          .map(({ path, sha256, size, mode }) => ({ path, sha256, size, mode })),
+      })
+    },
+
+    readRun: (input: Call<'readRun'>) => snapshot(ownRun(db, input), input),
+    readLogs: (input: Call<'readLogs'>) => logPage(ownRun(db, input), input),
+    readEvents: (input: Call<'readEvents'>) => eventPage(ownRun(db, input), input),
+    listRuns: (input: Call<'listRuns'>) => listRuns(tables, actAs(db, input.principal).userId, input),
+
+    issueTicket(input: Call<'issueTicket'>): void {
+      ownRun(db, input)
+      tables.tickets.set(input.ticket_sha256, {
+        run_id: input.run_id,
+        issuer: input.principal.issuer,
+        sub: input.principal.sub,
+        use_before: db.now() + TICKET_SECONDS * SECOND,
+        expires_at: microseconds(input.expires_at),
+        connection: 0,
+        delivered: false,
+      })
+    },
+
+    useTicket({ ticket_sha256, run_id }: Call<'useTicket'>) {
+      const ticket = tables.tickets.get(ticket_sha256)
+      const now = db.now()
+      const known =
+        ticket === undefined ? undefined : tables.principals.get(JSON.stringify([ticket.issuer, ticket.sub]))
+      const issuedBy = ticket === undefined ? undefined : tables.issuers.get(ticket.issuer)
+      const valid =
+        ticket !== undefined &&
+        ticket.run_id === run_id &&
+        ticket.expires_at > now &&
+        (ticket.connection > 0 || ticket.use_before > now)
+      if (!valid || known === undefined || issuedBy === undefined)
+        throw new AppError('unauthorized', 'A valid user token is required')
+      ticket.connection += 1
+      return {
+        principal: {
+          issuer: ticket.issuer,
+          sub: ticket.sub,
+          tenant_id: known.tenant_id,
+          user_id_from: issuedBy,
+        },
+        connection: ticket.connection,
+        expires_at: isoTime(ticket.expires_at),
+        delivered: ticket.delivered,
+      }
+    },
+
+    closeTicket({ ticket_sha256, run_id }: Call<'closeTicket'>): void {
+      const ticket = tables.tickets.get(ticket_sha256)
+      if (ticket?.run_id === run_id) ticket.delivered = true
+    },
+  }
+}

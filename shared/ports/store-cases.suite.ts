@@ -1,0 +1,15 @@
+import { frontCases } from './store-front.suite.ts'
+import { jobCases } from './store-jobs.suite.ts'
+import type { StoreCase } from './store-kit.suite.ts'
+import { stepCases } from './store-steps.suite.ts'
+import { sweepCases } from './store-sweep.suite.ts'
+import { verbCases } from './store-verbs.suite.ts'
+
+/** Title and check of every case. */
+export const storeCases: readonly StoreCase[] = [
+  ...frontCases,
+  ...verbCases,
+  ...stepCases,
+  ...jobCases,
+  ...sweepCases,
+]

@@ -1,0 +1,13 @@
+/** Test files that notice mutants of the database, fast ones first; paths are relative to this folder. */
+export const SUITES = [
+  './store-cases.ts',
+  '../engine/guards.test.ts',
+  '../engine/pause-in-work.test.ts',
+  '../engine/verbs.test.ts',
+  '../engine/protocol.test.ts',
+  '../engine/burst.test.ts',
+  '../engine/model-faults.test.ts',
+  '../engine/without-one-part.test.ts',
+]
+/** And those of shared/core/decide.ts. */
+export const DECIDE_SUITE = '../../shared/core/decide.test.ts'

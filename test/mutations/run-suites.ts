@@ -1,0 +1,82 @@
+import type { Case, Suite } from './collect.ts'
+
+/** A case that takes longer has noticed something: the slowest takes a second. */
+const CASE_LIMIT_MS = 12_000
+
+class TooLong extends Error {}
+
+async function within(ms: number, work: () => unknown): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new TooLong(`not done in ${ms} ms`)), ms)
+  })
+  try {
+    await Promise.race([Promise.resolve().then(work), limit])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Why the last case failed: for the report when nothing was changed. */
+export let reason = ''
+
+/** Runs cases until one fails; answers its title and why, or undefined when all passed. */
+export async function runSuite(
+  suite: Suite,
+  cases: readonly Case[],
+  afterCase: (done: Case) => Promise<void> = async () => {},
+): Promise<string | undefined> {
+  if (cases.length === 0) return undefined
+  let title = 'before all'
+  try {
+    for (const hook of suite.before) await within(CASE_LIMIT_MS, hook)
+    for (const done of cases) {
+      const { title: name, run } = done
+      title = name
+      for (const hook of suite.beforeEach) await within(CASE_LIMIT_MS, hook)
+      await within(CASE_LIMIT_MS, run)
+      title = `${name}, and then`
+      for (const hook of suite.afterEach) await within(CASE_LIMIT_MS, hook)
+      await afterCase(done)
+    }
+    return undefined
+  } catch (error) {
+    reason = error instanceof Error ? error.message : String(error)
+    return `${suite.file}: ${title}`
+  } finally {
+    for (const hook of suite.after) await within(CASE_LIMIT_MS, hook).catch(() => undefined)
+  }
+}
+
+/** Who noticed lately a mutant of the same target, by target: mostly they notice the next one as well. */
+const lately = new Map<string, { suite: Suite; title: string }[]>()
+const MAX_LATELY = 12
+
+/** Runs the cases that reach the target, those cases first that noticed earlier mutants of this target. */
+export async function runSuites(
+  suites: readonly Suite[],
+  target: string,
+  reaches: (one: Case) => boolean = () => true,
+): Promise<string | undefined> {
+  const first = lately.get(target) ?? []
+  for (const suite of suites) {
+    const titles = new Set(first.filter((known) => known.suite === suite).map(({ title }) => title))
+    if (titles.size === 0) continue
+    const noticed = await runSuite(
+      suite,
+      suite.cases.filter(({ title }) => titles.has(title)),
+    )
+    if (noticed !== undefined) return noticed
+  }
+  for (const suite of suites) {
+    const noticed = await runSuite(suite, suite.cases.filter(reaches))
+    if (noticed === undefined) continue
+    const found = suite.cases.find(
+      ({ title }) => noticed === `${suite.file}: ${title}` || noticed.includes(`: ${title}, and then`),
+    )
+    if (found !== undefined)
+      lately.set(target, [{ suite, title: found.title }, ...first].slice(0, MAX_LATELY))
+    return noticed
+  }
+  return undefined
+}
