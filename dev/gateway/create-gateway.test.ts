@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { Agent, createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -136,6 +136,23 @@ test('an answer before the end of the upload arrives', async () => {
   expect([answer.status, await answer.text()]).toEqual([413, 'too large'])
 })
 
+test('an answer before the end of the upload leaves the connection good for the next request', async () => {
+  const { base } = await start()
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  for (let round = 1; round <= 3; round++) {
+    const status = await new Promise((resolve, reject) => {
+      const sent = request(`${base}/one/early`, { method: 'POST', agent, timeout: 2000 }, (answer) => {
+        answer.resume().on('end', () => resolve(answer.statusCode))
+      })
+      sent.on('timeout', () => sent.destroy(new Error('the connection is stuck')))
+      sent.on('error', reject)
+      sent.end('x'.repeat(5_000_000))
+    })
+    expect(status).toBe(413)
+  }
+  agent.destroy()
+})
+
 test('streams events as they are written and tells the function when the caller leaves', async () => {
   const { base, dir } = await start()
   const leave = new AbortController()
@@ -216,8 +233,8 @@ test('errors in the functions’ output are told, each once, and everything is i
   const { base, logged, dir } = await start({ env: { SAY: 'true' } })
   await fetch(`${base}/one/x`)
   const lines = () => readFileSync(join(dir, 'one.log'), 'utf8').trim().split('\n')
-  await vi.waitFor(() => expect(lines()).toHaveLength(5), 2_000)
-  expect(logged).toEqual(['one: broke: no disk', 'one: plain trouble'])
+  await vi.waitFor(() => expect(lines()).toHaveLength(7), 2_000)
+  expect(logged).toEqual(['one: broke: no disk', 'one: model turn failed: not reached', 'one: plain trouble'])
 })
 
 test('a request is held for a bounded time and in bounded number', async () => {

@@ -136,16 +136,22 @@ async function acquire(
   return undefined
 }
 
-/** The message of a pino line of level error or fatal; any other line on stderr as it is. */
+/**
+ * The message of a pino line that its user should see: of level error or fatal, or a warning that something failed and is tried again
+ * (a model that cannot be reached would else look like a run that does nothing). Any other line on stderr as it is.
+ */
 function troubleIn(line: string, stream: 'stdout' | 'stderr'): string | undefined {
   if (!line.startsWith('{')) return stream === 'stderr' ? line : undefined
   try {
-    const { level, msg, err } = JSON.parse(line) as {
+    const { level, msg, err, attempt } = JSON.parse(line) as {
       level?: unknown
       msg?: unknown
       err?: { message?: unknown }
+      attempt?: unknown
     }
-    if (typeof level === 'number' ? level < 50 : !['error', 'fatal'].includes(String(level))) return undefined
+    const isRetried = level === 'warn' && err !== undefined && attempt !== undefined
+    const isError = typeof level === 'number' ? level >= 50 : ['error', 'fatal'].includes(String(level))
+    if (!isError && !isRetried) return undefined
     return [msg, err?.message].filter((part) => typeof part === 'string').join(': ')
   } catch {
     return stream === 'stderr' ? line : undefined

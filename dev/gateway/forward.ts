@@ -15,6 +15,9 @@ const HOP_BY_HOP = [
   'proxy-authorization',
 ]
 
+/** A caller who still sends a request so long after its answer is cut off. */
+const MAX_DISCARD_MS = 10_000
+
 /**
  * - done: the whole answer was passed on
  * - aborted: the caller went away; the function was told by closing its connection
@@ -35,6 +38,8 @@ export function forward(req: IncomingMessage, res: ServerResponse, target: Targe
       settled = true
       res.off('close', onClose)
       req.unpipe(upstream)
+      // Answered before all of it was read: the rest is taken off the connection, or its next request never comes.
+      if (!req.readableEnded && !req.destroyed) discard(req)
       if (outcome !== 'done' || !upstream.writableFinished) upstream.destroy()
       resolve(outcome)
     }
@@ -75,6 +80,12 @@ export function forward(req: IncomingMessage, res: ServerResponse, target: Targe
       else begin()
     })
   })
+}
+
+function discard(req: IncomingMessage): void {
+  const timer = setTimeout(() => req.destroy(), MAX_DISCARD_MS)
+  req.once('close', () => clearTimeout(timer))
+  req.resume()
 }
 
 function requestHeaders(req: IncomingMessage): Record<string, string | string[]> {
