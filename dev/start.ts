@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { ApiError } from './cli/api.ts'
 import { signInDemoUser } from './cli/demo-user.ts'
+import { explain } from './cli/explain.ts'
 import { formatMs } from './cli/format.ts'
 import { type Arguments, parseArguments, UsageError } from './cli/parse-arguments.ts'
 import { runOnce } from './cli/run-once.ts'
@@ -168,18 +169,4 @@ function waitFor(signal: AbortSignal): Promise<void> {
     const keep = setInterval(() => {}, 60_000)
     signal.addEventListener('abort', () => clearInterval(keep), { once: true })
   })
-}
-
-/** One sentence where the fault is one a user can mend; the place in our code where it is not. */
-function explain(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const isOurs =
-    error instanceof TypeError ||
-    error instanceof ReferenceError ||
-    error instanceof RangeError ||
-    error instanceof SyntaxError
-  const { code } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return 'There is no disk space left: free at least 1 GB and run this again.'
-  return isOurs ? (error.stack ?? error.message) : error.message
 }

@@ -192,7 +192,7 @@ test('a failed run says why', () => {
     total_steps: 1,
   }
   expect(plain([e('run', { run })]).lines).toBe(
-    '✗ failed INSUFFICIENT_CREDITS after 1 steps · 0 credits · 0 tokens\n  No credit left to go on',
+    '✗ failed INSUFFICIENT_CREDITS after 1 step · 0 credits · 0 tokens\n  No credit left to go on',
   )
 })
 

@@ -264,7 +264,7 @@ export class RunView {
     const took = Date.parse(text(run.completed_at)) - Date.parse(text(run.created_at))
     const facts = [
       ...(Number.isFinite(took) ? [formatMs(took)] : []),
-      `${number(run.total_steps)} steps${number(run.failed_steps) > 0 ? ` (${number(run.failed_steps)} failed)` : ''}`,
+      `${number(run.total_steps)} ${number(run.total_steps) === 1 ? 'step' : 'steps'}${number(run.failed_steps) > 0 ? ` (${number(run.failed_steps)} failed)` : ''}`,
       `${formatNumber(number(run.total_credits_used))} credits`,
       `${formatNumber(number(run.total_tokens_used))} tokens`,
       ...(this.#artifacts.size > 0

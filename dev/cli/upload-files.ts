@@ -27,7 +27,8 @@ export async function uploadFiles(user: DemoUser, paths: readonly string[]): Pro
   const attachments: Attachment[] = []
   for (const path of paths) {
     // Storage takes these characters in keys; others get a harmless one, so that any file can be given.
-    const key = `${folder}/${basename(path).replaceAll(/[^\w.\- ]/g, '_')}`
+    const name = basename(path).replaceAll(/[^\w.\- ]/g, '_')
+    const key = freeKey(folder, name, attachments)
     const bytes = await readInput(path)
     const contentType = TYPES[extname(path).toLowerCase()] ?? 'application/octet-stream'
     const { error } = await user.supabase.storage.from(BUCKET).upload(key, bytes, { contentType })
@@ -35,6 +36,14 @@ export async function uploadFiles(user: DemoUser, paths: readonly string[]): Pro
     attachments.push({ bucket: BUCKET, path: key })
   }
   return attachments
+}
+
+/** Files of one name from several folders each get their own key; the agent finds them as `x.csv` and `x (2).csv`. */
+export function freeKey(folder: string, name: string, taken: readonly Attachment[]): string {
+  for (let n = 1; ; n++) {
+    const key = n === 1 ? `${folder}/${name}` : `${folder}/${n}/${name}`
+    if (!taken.some(({ path }) => path === key)) return key
+  }
 }
 
 /** Rejects with one sentence when the file cannot be read; used before anything is started, too. */

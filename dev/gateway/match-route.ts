@@ -4,7 +4,7 @@ export interface Routed {
   routes: readonly string[]
 }
 
-/** Finds the function of a path. Exact routes win over patterns; among patterns the first one given wins. */
+/** Finds the function of a path. Exact routes win over patterns; among patterns the first one given wins. One slash at the end is as none: so the functions take it. */
 export function matchRoute(functions: readonly Routed[]): (path: string) => string | undefined {
   const exact = new Map<string, string>()
   const patterns: { test: RegExp; name: string }[] = []
@@ -15,7 +15,8 @@ export function matchRoute(functions: readonly Routed[]): (path: string) => stri
       else exact.set(route, name)
     }
   }
-  return (path) => exact.get(path) ?? patterns.find(({ test }) => test.test(path))?.name
+  const find = (path: string) => exact.get(path) ?? patterns.find(({ test }) => test.test(path))?.name
+  return (path) => find(path) ?? (path.length > 1 && path.endsWith('/') ? find(path.slice(0, -1)) : undefined)
 }
 
 function toRegExp(route: string): RegExp {

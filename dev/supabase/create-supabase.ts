@@ -67,6 +67,12 @@ export async function createSupabase(options: SupabaseOptions): Promise<Supabase
   }
 
   const app = new Hono()
+  // A body that is refused is not read to its end, and node-server then cuts the connection half a second later: nobody may send
+  // another request on it.
+  app.use('*', async (c, next) => {
+    await next()
+    if (c.res.status === 413 || c.res.status === 400) c.header('connection', 'close')
+  })
   // Reflecting any origin is what hosted projects do: the token, not the origin, is the right to read. No cookies.
   app.use(
     '*',

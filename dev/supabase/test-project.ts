@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
-import { createClient, isAuthRetryableFetchError, type SupabaseClient } from '@supabase/supabase-js'
+import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import { Hono } from 'hono'
 import pg from 'pg'
 import { type TestDatabase, testDatabase } from '../postgres/test-database.ts'
@@ -67,10 +67,7 @@ export async function testProject(
       (await owner.query<Row>(text, values)).rows,
     user: async (email) => {
       const signedIn = client()
-      const credentials = { email, password: 'correct horse' }
-      let { data, error } = await signedIn.auth.signUp(credentials)
-      // supabase-js leaves it to its user to repeat a request whose connection was just being closed
-      if (isAuthRetryableFetchError(error)) ({ data, error } = await signedIn.auth.signUp(credentials))
+      const { data, error } = await signedIn.auth.signUp({ email, password: 'correct horse' })
       if (error !== null || data.user === null || data.session === null)
         throw error ?? new Error('No session')
       return { client: signedIn, id: data.user.id, token: data.session.access_token }

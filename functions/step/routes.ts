@@ -102,7 +102,14 @@ function parse(body: string): unknown {
 /** 489 with this header tells QStash never to try again. */
 function poison(context: AppContext): Response {
   context.get('log').warn({ outcome: 'poison' }, 'a signed message that is none of ours')
-  const body = { error: 'Not a step message', code: 'invalid_request', request_id: context.get('requestId') }
+  const text = 'Not a step message'
+  const body = {
+    error: text,
+    detail: text,
+    message: text,
+    code: 'invalid_request',
+    request_id: context.get('requestId'),
+  }
   return new Response(JSON.stringify(body), {
     status: 489,
     headers: { 'content-type': 'application/json', 'upstash-nonretryable-error': 'true' },

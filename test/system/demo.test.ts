@@ -102,3 +102,27 @@ it("refuses somebody else's file", async () => {
   const answer = (await (error as { context: Response }).context.json()) as { code: string }
   expect(answer.code).toBe('invalid_attachment')
 })
+
+it('takes names with spaces and signs as they are, and no path that names another object', async () => {
+  const odd = await upload(user, 'odd name (1) + more.txt', new TextEncoder().encode('odd'))
+  const runId = await createRun(user, { prompt: 'x', attachments: [odd], auto_start: false })
+  const [file] = await system.query<{ size: string }>(
+    `select size from private.workspace_files where run_id = $1`,
+    [runId],
+  )
+  expect(Number(file?.size)).toBe(3)
+  for (const path of [
+    `${user.id}/x/../odd name (1) + more.txt`,
+    `${user.id}//odd`,
+    `../../rest/v1/agent_runs`,
+    `${user.id}/odd?x=1`,
+  ]) {
+    const { error } = await user.supabase.functions.invoke('agent-execute', {
+      body: { action: 'create', prompt: 'x', attachments: [{ bucket: 'agent-inputs', path }] },
+    })
+    expect([path, (await (error as { context: Response }).context.json()).code]).toEqual([
+      path,
+      'invalid_attachment',
+    ])
+  }
+})

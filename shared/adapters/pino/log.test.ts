@@ -27,3 +27,13 @@ it('writes one JSON line with the fields of the port and no credential', () => {
   })
   expect(lines[0]).not.toMatch(/eyJ|abcdef|hunter2/)
 })
+
+it('tells an error by its name, whatever its class is called in a bundle', () => {
+  const lines: string[] = []
+  const log = createLog({ service: 'logs', level: 'info' }, { write: (line) => void lines.push(line) })
+  class a extends Error {
+    override name = 'ModelError'
+  }
+  log.warn({ err: new a('no') }, 'text')
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({ err: { type: 'ModelError', message: 'no' } })
+})

@@ -33,7 +33,8 @@ function serializeText(value: unknown): unknown {
 /** Name, text, stack and causes of an error; other properties may hold requests with headers, so they are left out. */
 function serializeError(value: LogFields['err']): unknown {
   if (!(value instanceof Error)) return serializeText(String(value))
-  const { type, message, stack } = stdSerializers.err(value)
+  const { message, stack } = stdSerializers.err(value)
   const code = 'code' in value && typeof value.code === 'string' ? value.code : undefined
-  return { type, code, message: redact(message), stack: redact(stack) }
+  // The name, not that of the class: bundles shorten classes.
+  return { type: value.name, code, message: redact(message), stack: redact(stack) }
 }

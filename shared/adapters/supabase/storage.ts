@@ -100,13 +100,17 @@ export function createAttachments({ timeoutMs }: { timeoutMs: number }): Attachm
         new AppError('invalid_attachment', `Attachment ${bucket}/${path} does not exist or is not yours`)
       if (caller.projectUrl === null)
         throw new AppError('invalid_attachment', 'Attachments are not available for users of this issuer')
+      // storage-js puts the path into an address as it is: every part must name itself and nothing else
+      const parts = path.split('/')
+      if (parts.some((part) => part === '' || part === '.' || part === '..')) throw refused()
+      const safePath = parts.map(encodeURIComponent).join('/')
       const client = storageClient({
         url: caller.projectUrl,
         anonKey: caller.projectKey ?? '',
         roleToken: caller.accessToken,
         timeoutMs,
-      }).from(bucket)
-      const { data, error } = await client.download(path)
+      }).from(encodeURIComponent(bucket))
+      const { data, error } = await client.download(safePath)
       if (error !== null) {
         const status = storageStatus(error)
         if (status >= 400 && status < 500 && status !== 429) throw refused()
