@@ -23,6 +23,7 @@ const CHECKS: readonly { name: string; command: string[]; node?: boolean }[] = [
       'shared',
       'dev',
       'test',
+      'bench',
     ],
     node: true,
   },
