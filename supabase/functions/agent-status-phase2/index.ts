@@ -1,0 +1,3 @@
+import { forward } from '../_shared/forward.ts'
+
+Deno.serve((request) => forward(request, 'agent-status-phase2'))
