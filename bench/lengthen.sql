@@ -27,8 +27,8 @@ begin
     from copies c join private.steps s on s.run_id = p_run and s.step_number = c.old_number order by c.number;
   insert into private.credit_ledger overriding user value select (jsonb_populate_record(l, jsonb_build_object('step_number', c.number))).*
     from copies c join private.credit_ledger l on l.run_id = p_run and l.step_number = c.old_number order by c.number, l.id;
-  insert into public.agent_messages overriding user value select (jsonb_populate_record(m, jsonb_build_object('id', gen_random_uuid(),
-    'step_id', c.new_id, 'step_number', c.number))).*
+  insert into public.agent_messages (id, run_id, user_id, step_id, step_number, role, content, tool_call_id, tool_name, attachments, metadata)
+    select gen_random_uuid(), p_run, v_user, c.new_id, c.number, m.role, m.content, m.tool_call_id, m.tool_name, m.attachments, m.metadata
     from copies c join public.agent_messages m on m.run_id = p_run and m.step_number = c.old_number order by c.number, m.position;
   insert into public.agent_task_logs select (jsonb_populate_record(l.t, jsonb_build_object('id', gen_random_uuid(), 'seq', v_seq + l.n,
     'created_at', v_time + l.n * interval '1 microsecond', 'metadata', (l.t).metadata || jsonb_build_object('step_id', l.new_id)))).*

@@ -127,6 +127,7 @@ public.agent_messages.attachments jsonb not null default '[]'::jsonb
 public.agent_messages.metadata jsonb not null default '{}'::jsonb
 public.agent_messages.created_at timestamp with time zone not null default now()
 public.agent_messages."position" bigint not null identity
+public.agent_messages.size_bytes integer default (octet_length(content) + COALESCE(octet_length(((metadata -> 'blocks'::text))::text), 0))
 public.agent_run_connectors.run_id uuid not null
 public.agent_run_connectors.connector_id text not null
 public.agent_run_connectors.user_id uuid not null
@@ -258,9 +259,8 @@ private.workspace_files workspace_files_sha256_check: CHECK ((sha256 ~ '^[0-9a-f
 private.workspace_files workspace_files_size_check: CHECK ((size >= 0))
 
 -- Indexes
-CREATE UNIQUE INDEX credit_ledger_once ON private.credit_ledger USING btree (run_id, step_number, kind) WHERE (run_id IS NOT NULL)
 CREATE UNIQUE INDEX credit_ledger_pkey ON private.credit_ledger USING btree (id)
-CREATE UNIQUE INDEX credit_ledger_settled ON private.credit_ledger USING btree (run_id, step_number) WHERE (kind = ANY (ARRAY['charge'::text, 'refund'::text]))
+CREATE UNIQUE INDEX credit_ledger_step ON private.credit_ledger USING btree (run_id, step_number, ((kind = 'reserve'::text))) WHERE (run_id IS NOT NULL)
 CREATE INDEX credit_ledger_user ON private.credit_ledger USING btree (user_id)
 CREATE INDEX idempotency_keys_created ON private.idempotency_keys USING btree (created_at)
 CREATE UNIQUE INDEX idempotency_keys_pkey ON private.idempotency_keys USING btree (user_id, key)
@@ -275,7 +275,7 @@ CREATE UNIQUE INDEX run_transitions_pkey ON private.run_transitions USING btree 
 CREATE INDEX runs_deadline ON private.runs USING btree (deadline_at) WHERE (deadline_at IS NOT NULL)
 CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
 CREATE UNIQUE INDEX steps_pkey ON private.steps USING btree (run_id, step_number)
-CREATE INDEX steps_settling ON private.steps USING btree (lease_until) WHERE (state = 'settling'::text)
+CREATE INDEX steps_unsettled ON private.steps USING btree (run_id) WHERE (state = 'settling'::text)
 CREATE INDEX stream_tickets_expires ON private.stream_tickets USING btree (expires_at)
 CREATE UNIQUE INDEX stream_tickets_pkey ON private.stream_tickets USING btree (ticket_sha256)
 CREATE INDEX stream_tickets_run ON private.stream_tickets USING btree (run_id)
@@ -364,10 +364,10 @@ CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR E
 
 -- Functions: owner, security, who may execute, MD5 of the body
 private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 76d4992d6d5c7e729184622ece231967
-private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9b29b8e445d126bba3db8dbd3a6b2d64
-private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 88ad6428060d3dedae5f2b13f798d75a
-private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 0af8101a21415ff89bade9c29e888913
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 0dae17384598248c844f64d858b76491
+private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
+private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
+private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 62d29c2fa5df0a2cde097c04d6b21109
 private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
@@ -377,7 +377,8 @@ private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c96
 private.claim(p jsonb) agent_engine, invoker, nobody else, ebb14fd435d91e0706bf0e6a771c67ed
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
-private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, 67f7042eb615ddda17aa1e01e69d8430
+private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, d54813eea785e6814954a9ebcf10ac0a
+private.cost_of(p_steps jsonb) agent_engine, invoker, nobody else, 2d954d3eac2a94412da8c30fe1641544
 private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, c61ce952facc3a3368a231b0d5af334f
 private.current_user_id() agent_engine, definer stable, agent_front authenticated, 483faa989e3f478fe3cfc3b25592a4f1
 private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 400ba0d7b4fb66b8a3dfc28accf416a8
@@ -385,12 +386,17 @@ private.fail(p_status integer, p_code text, p_message text, p_detail text) agent
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 4f10b57e0e7dd246957076adb7836ae9
+private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
+private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
+private.insert_steps(p_run private.runs, p_first integer, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 7242a8fb4cc4066c67c384fb0e358308
 private.insert_ticket(p_run uuid, p jsonb) agent_engine, definer, agent_front, 668b5c871ff8b25b0fbf18daa0235504
 private.is_idle(p_run uuid, p_step integer) agent_engine, invoker stable, nobody else, a45a34ae99f5f539d9db32e478c645a2
 private.is_to_remove(p_bucket text, p_name text) agent_engine, definer stable, agent_step, 043b6ca22d361c66ed1af345f50a0a75
 private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else, 213a6b736a33e1b0096c23f14c4c9c5c
 private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
+private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 3382a3737085581fa01e4d57789a8a9a
+private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
 private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
@@ -401,15 +407,14 @@ private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front,
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
-private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker immutable, nobody else, c86cdb9cf487f81c85bb3e901e38e662
+private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker stable, nobody else, 4834d6d8d35e1e7a1ab8caaa81f4ef1e
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
 private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
 private.stale(p_run uuid) agent_engine, invoker stable, nobody else, d699d8ba295f81d75efd68162504ce9a
 private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
-private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker immutable, nobody else, b27f8bbb8b42a232378d01f01580bfec
+private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker stable, nobody else, 9f46ee1fa95d1831298d40a83ae2bce6
 private.sweep(p jsonb) agent_engine, invoker, nobody else, 6d7c196cc6bb6048a1157ed24fd574e4
 private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 9ab41e4ac7b6dbda5515f5cd0c5e3b56
-private.take_credit(p_user uuid, p_units bigint) agent_engine, invoker, nobody else, c0dd8ff2b67c239757cec306778df9f6
 private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
 private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71

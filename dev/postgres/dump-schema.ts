@@ -49,7 +49,7 @@ const SECTIONS: readonly [title: string, query: string][] = [
     `select format('%I.%I(%s) %s, %s%s, %s, %s', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), pg_get_userbyid(p.proowner),
        case when p.prosecdef then 'definer' else 'invoker' end, case p.provolatile when 's' then ' stable' when 'i' then ' immutable' else '' end,
        coalesce((select string_agg(pg_get_userbyid(a.grantee), ' ' order by pg_get_userbyid(a.grantee)) from aclexplode(p.proacl) a
-         where a.grantee <> p.proowner), 'nobody else'), md5(p.prosrc)) as line
+         where a.grantee <> p.proowner), 'nobody else'), md5(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc))) as line
      from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname in ('public', 'private') order by 1`,
   ],
   [
