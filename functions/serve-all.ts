@@ -35,7 +35,7 @@ export async function serveAll(env: NodeJS.ProcessEnv = process.env): Promise<Ru
     },
   })
   const each = Object.values(services)
-  return serve(
+  const running = await serve(
     {
       fetch: (request, bindings) => {
         const target = targetOf(new URL(request.url).pathname)
@@ -55,6 +55,7 @@ export async function serveAll(env: NodeJS.ProcessEnv = process.env): Promise<Ru
       },
     },
   )
+  return { ...running, refused: Promise.race(each.flatMap(({ refused }) => refused ?? [])) }
 }
 
 /** All faults of all functions in one message: a setting that several need is named once. */

@@ -36,6 +36,10 @@ private.principals.sub text not null
 private.principals.user_id uuid not null
 private.principals.tenant_id uuid not null
 private.principals.created_at timestamp with time zone not null default now()
+private.revoked_keys.issuer text not null
+private.revoked_keys.key_id text not null
+private.revoked_keys.reason text not null
+private.revoked_keys.created_at timestamp with time zone not null default now()
 private.run_transitions.from_status agent_run_status not null
 private.run_transitions.to_status agent_run_status not null
 private.runs.run_id uuid not null
@@ -239,6 +243,7 @@ private.issuers issuers_user_id_from_check: CHECK ((user_id_from = ANY (ARRAY['s
 private.jobs_to_remove jobs_to_remove_pkey: PRIMARY KEY (job_name)
 private.objects_to_remove objects_to_remove_pkey: PRIMARY KEY (bucket, name)
 private.principals principals_pkey: PRIMARY KEY (issuer, sub)
+private.revoked_keys revoked_keys_pkey: PRIMARY KEY (issuer, key_id)
 private.run_transitions run_transitions_pkey: PRIMARY KEY (from_status, to_status)
 private.runs runs_pkey: PRIMARY KEY (run_id)
 private.runs runs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
@@ -271,6 +276,7 @@ CREATE INDEX objects_to_remove_due ON private.objects_to_remove USING btree (not
 CREATE UNIQUE INDEX objects_to_remove_pkey ON private.objects_to_remove USING btree (bucket, name)
 CREATE UNIQUE INDEX principals_pkey ON private.principals USING btree (issuer, sub)
 CREATE INDEX principals_user ON private.principals USING btree (user_id)
+CREATE UNIQUE INDEX revoked_keys_pkey ON private.revoked_keys USING btree (issuer, key_id)
 CREATE UNIQUE INDEX run_transitions_pkey ON private.run_transitions USING btree (from_status, to_status)
 CREATE INDEX runs_deadline ON private.runs USING btree (deadline_at) WHERE (deadline_at IS NOT NULL)
 CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
@@ -318,6 +324,7 @@ private.issuers: off
 private.jobs_to_remove: off
 private.objects_to_remove: off
 private.principals: off
+private.revoked_keys: off
 private.run_transitions: off
 private.runs: off
 private.steps: off
@@ -363,7 +370,7 @@ CREATE TRIGGER keep_blobs AFTER INSERT ON private.workspace_files REFERENCING NE
 CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
 
 -- Functions: owner, security, who may execute, MD5 of the body
-private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 76d4992d6d5c7e729184622ece231967
+private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6104ebe502ae135b2f0e95a
 private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
@@ -406,6 +413,7 @@ private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_fr
 private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, 12323bc20ee87b17f3d5a8713b079d6b
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
+private.revoke_key(p_issuer text, p_key_id text, p_reason text) agent_engine, invoker, postgres, 586d67f262b55b24ea62f545515060b4
 private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
 private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker stable, nobody else, 4834d6d8d35e1e7a1ab8caaa81f4ef1e
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
@@ -438,7 +446,7 @@ public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
 public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
-public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, c1690fa7284dbce2e9dc4a6c1556917e
+public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, 7c82c55da9c65f75d1406d2507069bf1
 public.agent_release_step(p jsonb) agent_engine, definer, agent_step, f8edee3e781de0b84483860c27aa221e
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
@@ -459,6 +467,7 @@ private.issuers agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.jobs_to_remove agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.objects_to_remove agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.principals agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.revoked_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.run_transitions agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.runs agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.steps agent_engine: DELETE, INSERT, SELECT, UPDATE

@@ -4,9 +4,11 @@ import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { ExecuteConfig } from '../../shared/config/read-config.ts'
 import { schedulerOptions } from '../../shared/config/scheduler-options.ts'
+import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
 import type { FrontStore, VerbStore } from '../../shared/ports/store.ts'
+import type { StoreOptions } from '../../shared/ports/store-functions.ts'
 import { executeApp } from './routes.ts'
 
 /** Wires the execute function: verbs on runs. */
@@ -18,7 +20,10 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
-  const { store, closeStore } = await openStore(config, supabase)
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
+  const { store, closeStore } = await openStore(config, { ...supabase, refuse })
+  // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.
+  store.ready().catch(() => {})
   const app = executeApp(config, {
     log,
     identity: createIdentity(config.issuers),
@@ -36,13 +41,13 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
       return createAttachments({ timeoutMs: supabase.timeoutMs })
     }),
   })
-  return { app, log, close: closeStore }
+  return { app, log, refused, close: closeStore }
 }
 
 /** Only the chosen adapter is loaded. */
 async function openStore(
   config: ExecuteConfig,
-  supabase: SupabaseOptions,
+  supabase: SupabaseOptions & StoreOptions,
 ): Promise<{ store: FrontStore & VerbStore; closeStore: () => Promise<void> }> {
   if (config.store === 'supabase') {
     const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
@@ -52,6 +57,7 @@ async function openStore(
   const store = createFrontStore({
     url: config.databaseUrl,
     timeoutMs: supabase.timeoutMs,
+    refuse: supabase.refuse,
     applicationName: 'agent-execute',
   })
   return { store, closeStore: () => store.close() }

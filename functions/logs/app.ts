@@ -3,9 +3,11 @@ import { createLog } from '../../shared/adapters/pino/log.ts'
 import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { LogsConfig } from '../../shared/config/read-config.ts'
+import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
 import type { FrontStore } from '../../shared/ports/store.ts'
+import type { StoreOptions } from '../../shared/ports/store-functions.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
 
@@ -18,7 +20,10 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
-  const { store, closeStore } = await openStore(config, supabase)
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
+  const { store, closeStore } = await openStore(config, { ...supabase, refuse })
+  // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.
+  store.ready().catch(() => {})
   const connections = new Connections()
   const app = logsApp(config, {
     log,
@@ -34,6 +39,7 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
     app,
     log,
     drain: () => connections.drain(),
+    refused,
     close: closeStore,
   }
 }
@@ -41,7 +47,7 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
 /** Only the chosen adapter is loaded. */
 async function openStore(
   config: LogsConfig,
-  supabase: SupabaseOptions,
+  supabase: SupabaseOptions & StoreOptions,
 ): Promise<{ store: FrontStore; closeStore: () => Promise<void> }> {
   if (config.store === 'supabase') {
     const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
@@ -51,6 +57,7 @@ async function openStore(
   const store = createFrontStore({
     url: config.databaseUrl,
     timeoutMs: supabase.timeoutMs,
+    refuse: supabase.refuse,
     applicationName: 'agent-logs',
   })
   return { store, closeStore: () => store.close() }

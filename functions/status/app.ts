@@ -2,9 +2,11 @@ import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import type { StatusConfig } from '../../shared/config/read-config.ts'
+import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
 import type { FrontStore } from '../../shared/ports/store.ts'
+import type { StoreOptions } from '../../shared/ports/store-functions.ts'
 import { statusApp } from './routes.ts'
 
 /** Wires the status function: how a run stands. */
@@ -16,7 +18,10 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
-  const { store, closeStore } = await openStore(config, supabase)
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
+  const { store, closeStore } = await openStore(config, { ...supabase, refuse })
+  // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.
+  store.ready().catch(() => {})
   const app = statusApp(config, {
     log,
     identity: createIdentity(config.issuers),
@@ -25,13 +30,13 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
       (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
     ),
   })
-  return { app, log, close: closeStore }
+  return { app, log, refused, close: closeStore }
 }
 
 /** Only the chosen adapter is loaded. */
 async function openStore(
   config: StatusConfig,
-  supabase: SupabaseOptions,
+  supabase: SupabaseOptions & StoreOptions,
 ): Promise<{ store: FrontStore; closeStore: () => Promise<void> }> {
   if (config.store === 'supabase') {
     const { createFrontStore } = await import('../../shared/adapters/supabase/front-store.ts')
@@ -41,6 +46,7 @@ async function openStore(
   const store = createFrontStore({
     url: config.databaseUrl,
     timeoutMs: supabase.timeoutMs,
+    refuse: supabase.refuse,
     applicationName: 'agent-status',
   })
   return { store, closeStore: () => store.close() }

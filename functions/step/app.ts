@@ -4,10 +4,12 @@ import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { StepConfig } from '../../shared/config/read-config.ts'
 import { schedulerOptions } from '../../shared/config/scheduler-options.ts'
+import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import type { Service } from '../../shared/http/service.ts'
 import type { ObjectStore, StepStore } from '../../shared/ports/store.ts'
+import type { StoreOptions } from '../../shared/ports/store-functions.ts'
 import { stepApp } from './routes.ts'
 
 /** Wires the step function. SDKs that not every invocation needs are loaded when they are. */
@@ -19,7 +21,10 @@ export async function createStep(config: StepConfig): Promise<Service> {
     roleToken: config.supabaseRoleToken,
     timeoutMs: config.storeTimeoutSeconds * 1000,
   }
-  const { store, closeStore } = await openStore(config, supabase)
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
+  const { store, closeStore } = await openStore(config, { ...supabase, refuse })
+  // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.
+  store.ready().catch(() => {})
   const storage = lazy(() => import('../../shared/adapters/supabase/storage.ts'))
   const blobs = lazy(async () => (await storage()).createBlobs({ ...supabase, timeoutMs: 60_000 }))
   const artifacts = lazy(async () => (await storage()).createArtifacts({ ...supabase, timeoutMs: 60_000 }))
@@ -83,13 +88,13 @@ export async function createStep(config: StepConfig): Promise<Service> {
     currentKey: config.qstashCurrentSigningKey,
     nextKey: config.qstashNextSigningKey,
   })
-  return { app: stepApp(config, deps, verifier), log, drain() {}, close: closeStore }
+  return { app: stepApp(config, deps, verifier), log, drain() {}, refused, close: closeStore }
 }
 
 /** Only the chosen adapter is loaded. */
 async function openStore(
   config: StepConfig,
-  supabase: SupabaseOptions,
+  supabase: SupabaseOptions & StoreOptions,
 ): Promise<{ store: StepStore & ObjectStore; closeStore: () => Promise<void> }> {
   if (config.store === 'supabase') {
     const { createStepStore } = await import('../../shared/adapters/supabase/step-store.ts')
@@ -99,6 +104,7 @@ async function openStore(
   const store = createStepStore({
     url: config.databaseUrl,
     timeoutMs: supabase.timeoutMs,
+    refuse: supabase.refuse,
     applicationName: 'agent-step',
   })
   return { store, closeStore: () => store.close() }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { TrustedIssuer } from '../core/issuer.ts'
+import { bypassingRole } from './service-keys.ts'
 
 /** Algorithms of keys that an issuer publishes. HS256 is not among them: a shared secret is a row of its own, with an end. */
 const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'EdDSA'] as const
@@ -13,7 +14,11 @@ const base = {
   user_id: z.enum(['sub', 'new']),
   tenant_claim: z.string().min(1).optional(),
   project_url: address.transform((value) => value.replace(/\/+$/, '')).optional(),
-  project_key: z.string().min(1).optional(),
+  project_key: z
+    .string()
+    .min(1)
+    .refine((key) => bypassingRole(key) === null, 'must be the anon or publishable key, not a service key')
+    .optional(),
 }
 
 const row = z
@@ -37,6 +42,17 @@ const row = z
 const list = z
   .array(row)
   .min(1)
+  .superRefine((rows, context) => {
+    const ways = new Map<string, string>()
+    for (const { issuer, user_id } of rows) {
+      if ((ways.get(issuer) ?? user_id) !== user_id)
+        context.addIssue('the rows of one issuer need the same user_id')
+      ways.set(issuer, user_id)
+    }
+    // The same sub at two projects is two people; who is one person in both is written into private.principals.
+    if ([...ways.values()].filter((way) => way === 'sub').length > 1)
+      context.addIssue('only one issuer may have user_id "sub", the others need "new"')
+  })
   .transform((rows) => rows.map(toIssuer))
 
 function toIssuer(value: z.infer<typeof row>): TrustedIssuer {

@@ -84,6 +84,43 @@ describe('readConfig', () => {
     expect(text).not.toContain('hunter2')
   })
 
+  it('refuses issuers that would make one person of two, or two ways for one issuer', () => {
+    const rows = (...ways: [string, string][]) =>
+      JSON.stringify(ways.map(([issuer, user_id]) => ({ issuer, user_id, jwks_url: `https://${issuer}/j` })))
+    const faults = (text: string) => faultsOf(() => testConfig('status', { TRUSTED_ISSUERS: text }))
+    expect(faults(rows(['a', 'sub'], ['b', 'sub']))).toContain('only one issuer may have user_id "sub"')
+    expect(faults(rows(['a', 'sub'], ['a', 'new']))).toContain('the rows of one issuer need the same user_id')
+    expect(
+      testConfig('status', { TRUSTED_ISSUERS: rows(['a', 'sub'], ['b', 'new'], ['a', 'sub']) }).issuers,
+    ).toHaveLength(3)
+  })
+
+  it('refuses a key that can step around row security, wherever a narrow one belongs, and does not repeat it', () => {
+    const token = (role: string) =>
+      `e30.${Buffer.from(JSON.stringify({ role, iss: 'supabase' })).toString('base64url')}.hunter2`
+    const refused: [string, string][] = [
+      ['SUPABASE_ROLE_TOKEN', token('service_role')],
+      ['SUPABASE_ROLE_TOKEN', token('supabase_admin')],
+      ['SUPABASE_ROLE_TOKEN', 'sb_secret_hunter2'],
+      ['SUPABASE_ANON_KEY', token('service_role')],
+      ['SUPABASE_ANON_KEY', 'sb_secret_hunter2'],
+      ['DATABASE_URL', 'postgres://postgres:hunter2@db.example.com/postgres'],
+      ['DATABASE_URL', 'postgres://postgres.abcdefgh:hunter2@pooler.example.com:6543/postgres'],
+      ['DATABASE_URL', 'postgres://service_role:hunter2@db.example.com/postgres'],
+    ]
+    for (const [name, value] of refused) {
+      const text = faultsOf(() => testConfig('status', { [name]: value }))
+      expect(text).toMatch(new RegExp(`${name} is of the role \\w+, which can step around row security: .+`))
+      expect(text).not.toContain('hunter2')
+    }
+    const issuer = { issuer: 'i', user_id: 'sub', project_key: token('service_role') }
+    const text = faultsOf(() => testConfig('status', { TRUSTED_ISSUERS: JSON.stringify([issuer]) }))
+    expect(text).toContain('not a service key')
+    expect(
+      testConfig('status', { SUPABASE_ROLE_TOKEN: token('agent_api'), SUPABASE_ANON_KEY: token('anon') }),
+    ).toBeTruthy()
+  })
+
   it.each(['*.example.com', 'https://a.example.com/path', 'a.example.com'])(
     'refuses the origin %s',
     (origin) => {

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { issuersSchema } from './issuers.ts'
+import { bypassingRole } from './service-keys.ts'
 
 export const TARGETS = ['execute', 'status', 'logs', 'step'] as const
 export type Target = (typeof TARGETS)[number]
@@ -24,6 +25,13 @@ const databaseUrl = z
     (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
     'must be a postgres:// connection string',
   )
+/** No function may hold a key to everything: what one holds, a fault in it gives away. */
+function narrow<T extends string>(schema: z.ZodType<T>): z.ZodType<T> {
+  return schema.superRefine((value, context) => {
+    const role = bypassingRole(value)
+    if (role !== null) context.addIssue(`is of the role ${role}, which can step around row security`)
+  })
+}
 const secret = z.string().min(32, 'must have at least 32 characters')
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
 
@@ -66,8 +74,16 @@ export const common = {
   host: setting('HOST', 'address to listen on', text, '0.0.0.0'),
   publicBaseUrl: setting('PUBLIC_BASE_URL', 'origin that callers and QStash use', url),
   supabaseUrl: setting('SUPABASE_URL', 'data project', url),
-  supabaseAnonKey: setting('SUPABASE_ANON_KEY', 'publishable key of the data project (header apikey)', text),
-  supabaseRoleToken: setting('SUPABASE_ROLE_TOKEN', 'JWT of the narrow database role of this function', text),
+  supabaseAnonKey: setting(
+    'SUPABASE_ANON_KEY',
+    'anon or publishable key of the data project (header apikey)',
+    narrow(text),
+  ),
+  supabaseRoleToken: setting(
+    'SUPABASE_ROLE_TOKEN',
+    'JWT of the narrow database role of this function: agent_api or, for step, agent_step',
+    narrow(text),
+  ),
   store: setting(
     'STORE',
     'how the database is reached: supabase (PostgREST) or postgres (a connection of its own, DATABASE_URL)',
@@ -77,7 +93,7 @@ export const common = {
   databaseUrl: setting(
     'DATABASE_URL',
     'with STORE=postgres: connection string of a login role in agent_api or, for step, agent_step',
-    databaseUrl,
+    narrow(databaseUrl),
     '',
   ),
   redisUrl: setting('UPSTASH_REDIS_REST_URL', 'Upstash Redis, for live streams', url),

@@ -1,6 +1,6 @@
 import type { CreateCommand } from '../contract/execute.ts'
 import type { Cache } from '../ports/cache.ts'
-import type { Caller } from '../ports/identity.ts'
+import type { Caller, Principal } from '../ports/identity.ts'
 import type { Log } from '../ports/log.ts'
 import type { Scheduler } from '../ports/scheduler.ts'
 import type { CreateAnswer, FrontStore, RunLimits } from '../ports/store.ts'
@@ -61,13 +61,8 @@ export async function createRun(
 }
 
 /** Only what the store is to know of a caller: not the token. */
-export function principalOf({
-  issuer,
-  sub,
-  tenant_id,
-  user_id_from,
-}: Caller): Pick<Caller, 'issuer' | 'sub' | 'tenant_id' | 'user_id_from'> {
-  return { issuer, sub, tenant_id, user_id_from }
+export function principalOf({ issuer, sub, tenant_id, user_id_from, key_id }: Caller): Principal {
+  return { issuer, sub, tenant_id, user_id_from, ...(key_id === undefined ? {} : { key_id }) }
 }
 
 /** After a verb's transaction: its publications to the queue, a hint to open streams. */

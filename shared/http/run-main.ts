@@ -3,7 +3,7 @@ import { ConfigError } from '../core/config-error.ts'
 import type { Running } from './serve.ts'
 
 /**
- * Runs a service as the process's main: a wrong setting or a port in use ends it with one message and status 1; SIGTERM and SIGINT
+ * Runs a service as the process's main: a wrong setting, an unfit role or a port in use ends it with one message and status 1; SIGTERM and SIGINT
  * drain it and end it with status 0.
  */
 export async function runMain(start: () => Promise<Running>): Promise<void> {
@@ -14,6 +14,10 @@ export async function runMain(start: () => Promise<Running>): Promise<void> {
     writeSync(2, `${describe(error)}\n`)
     process.exit(1)
   }
+  void running.refused?.then((error) => {
+    writeSync(2, `${describe(error)}\n`)
+    process.exit(1)
+  })
   const stop = () => {
     running.close().then(
       () => process.exit(0),

@@ -2,11 +2,11 @@ import { type Running, serve } from './serve.ts'
 import type { Service } from './service.ts'
 
 /** Serves one function by its settings. */
-export function serveService(
+export async function serveService(
   { port, host, shutdownSeconds }: { port: number; host: string; shutdownSeconds: number },
   service: Service,
 ): Promise<Running> {
-  return serve(service.app, {
+  const running = await serve(service.app, {
     port,
     host,
     shutdownSeconds,
@@ -14,4 +14,5 @@ export function serveService(
     onDrain: () => service.drain?.(),
     onClosed: () => service.close(),
   })
+  return service.refused === undefined ? running : { ...running, refused: service.refused }
 }

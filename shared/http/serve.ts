@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import type { ConfigError } from '../core/config-error.ts'
 import type { Log } from '../ports/log.ts'
 import type { AppEnv } from './env.ts'
 
@@ -25,6 +26,8 @@ export interface Running {
   port: number
   /** Drains and closes. Resolves when nothing is open any more; a second call joins the first. */
   close(): Promise<void>
+  /** Resolves when the process has to end at once, with the reason. */
+  refused?: Promise<ConfigError>
 }
 
 /** Longer than proxies keep idle connections (queue-proxy 90 s, large load balancers 600 s): they, not we, close first. */

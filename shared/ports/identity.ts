@@ -7,6 +7,8 @@ export interface Principal {
   tenant_id: string | null
   /** How this issuer's `sub` becomes our user id: itself, or a new uuid of ours. */
   user_id_from: 'sub' | 'new'
+  /** The issuer's key that signed the token: an operator may take it out of service. Absent where a ticket stands for the token. */
+  key_id?: string
 }
 
 export interface Caller extends Principal {

@@ -1,13 +1,21 @@
+import type { ConfigError } from '../core/config-error.ts'
 import { creditUnits } from '../core/costs.ts'
-import { AppError } from '../core/errors.ts'
 import { modelStep } from '../core/steps.ts'
+import { checkRole } from './role-check.ts'
+import type { SqlCall } from './sql-call.ts'
 import type { ClaimAnswer, FrontStore, ObjectStore, StepStore, VerbStore } from './store.ts'
 
-/** Calls one SQL function with its one argument: one transaction. Rejects as core/sql-call.ts says. */
-export type SqlCall = <T>(name: string, argument: Record<string, unknown>) => Promise<T>
+export interface StoreOptions {
+  /** Told when the database says that this service must not run under its role. */
+  refuse?: ((error: ConfigError) => void) | undefined
+}
 
 /** FrontStore over any way to call the SQL functions, as the role agent_api. */
-export function frontStoreOver(call: SqlCall): FrontStore & VerbStore {
+export function frontStoreOver(
+  calling: SqlCall,
+  { refuse = () => {} }: StoreOptions = {},
+): FrontStore & VerbStore {
+  const { call, ready } = checkRole(calling, refuse)
   const firstStep = modelStep('plan', 0)
   return {
     prepareCreate: ({ opening_credits, ...input }) =>
@@ -48,12 +56,16 @@ export function frontStoreOver(call: SqlCall): FrontStore & VerbStore {
     closeTicket: async (input) => {
       await call('agent_close_ticket', input)
     },
-    ready: () => assertReady(call),
+    ready,
   }
 }
 
 /** StepStore over any way to call the SQL functions, as the role agent_step. */
-export function stepStoreOver(call: SqlCall): StepStore & ObjectStore {
+export function stepStoreOver(
+  calling: SqlCall,
+  { refuse = () => {} }: StoreOptions = {},
+): StepStore & ObjectStore {
+  const { call, ready } = checkRole(calling, refuse)
   return {
     // `model_step` is what follows a group whose last member has used up its attempts inside the claim
     claimStep: (input) =>
@@ -73,17 +85,6 @@ export function stepStoreOver(call: SqlCall): StepStore & ObjectStore {
     objectsRemoved: async (input) => {
       await call('agent_objects_removed', input)
     },
-    ready: () => assertReady(call),
-  }
-}
-
-/** Rejects unless the schema is there and the role of this service is bound by row security. */
-async function assertReady(call: SqlCall): Promise<void> {
-  const { bypass_rls, role } = await call<{ bypass_rls: boolean; role: string }>('agent_ready', {})
-  if (bypass_rls) {
-    throw new AppError(
-      'unavailable',
-      `Database role ${role} can bypass row security: give this service its own narrow role`,
-    )
+    ready,
   }
 }

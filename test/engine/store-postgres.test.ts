@@ -89,19 +89,6 @@ describe('the role', () => {
     }
   })
 
-  it('is refused when it could step around row security', async () => {
-    const store = createFrontStore({
-      url: database.url('postgres'),
-      timeoutMs: 5_000,
-      applicationName: 'owner',
-    })
-    await expect(store.ready()).rejects.toMatchObject({
-      code: 'unavailable',
-      message: expect.stringContaining('can bypass row security'),
-    })
-    await store.close()
-  })
-
   it('without its password is a database that is not there', async () => {
     const url = new URL(database.url('postgres'))
     url.password = 'wrong'

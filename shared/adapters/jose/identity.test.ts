@@ -86,6 +86,7 @@ describe('identity', () => {
       sub: SUB,
       tenant_id: TENANT,
       user_id_from: 'sub',
+      key_id: 'k1',
       accessToken,
       expiresAt: expect.any(Number),
       projectUrl: 'https://front.example.com',
@@ -98,7 +99,10 @@ describe('identity', () => {
   })
 
   it('takes legacy HS256 only as a row of its own and until its end', async () => {
-    expect((await createIdentity([row(), legacy()]).verify(await hs())).sub).toBe(SUB)
+    expect(await createIdentity([row(), legacy()]).verify(await hs())).toMatchObject({
+      sub: SUB,
+      key_id: 'HS256',
+    })
     await expect(createIdentity([row()]).verify(await hs())).rejects.toMatchObject({ code: 'unauthorized' })
     await expect(createIdentity([legacy(Date.now() - 1)]).verify(await hs())).rejects.toMatchObject({
       code: 'unauthorized',
@@ -121,6 +125,7 @@ describe('identity', () => {
       'alg None': `${b64({ alg: 'None' })}.${body}.`,
       'no signature': `${head}.${body}.`,
       'other key': await token({ key: other.privateKey }),
+      'no kid': await token({ header: { kid: undefined } }),
       'unknown kid': await token({ header: { kid: 'k2' }, key: other.privateKey }),
       'key confusion': await token({ header: { alg: 'HS256' }, key: publicKeyAsSecret }),
       'wrong secret': await token({

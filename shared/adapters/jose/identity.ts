@@ -27,23 +27,23 @@ export function createIdentity(
 
   return {
     async verify(accessToken) {
-      const { algorithm, name } = peek(accessToken)
+      const { algorithm, keyId, name } = peek(accessToken)
       const row = rows.find(
         ({ issuer, keys }) => issuer.issuer === name && keys.algorithms.includes(algorithm),
       )
       if (row === undefined) throw unauthorized()
       const payload = await verifyWith(row.keys, row.issuer, accessToken, now)
-      return toCaller(payload, row.issuer, accessToken)
+      return toCaller(payload, row.issuer, { accessToken, keyId: keyId ?? algorithm })
     },
   }
 }
 
-function peek(token: string): { algorithm: string; name: string } {
+function peek(token: string): { algorithm: string; keyId: string | undefined; name: string } {
   if (token.length > MAX_TOKEN_BYTES) throw unauthorized()
   try {
-    const { alg } = decodeProtectedHeader(token)
+    const { alg, kid } = decodeProtectedHeader(token)
     const { iss } = decodeJwt(token)
-    if (typeof alg === 'string' && typeof iss === 'string') return { algorithm: alg, name: iss }
+    if (typeof alg === 'string' && typeof iss === 'string') return { algorithm: alg, keyId: kid, name: iss }
   } catch (error) {
     throw unauthorized(error)
   }
@@ -72,7 +72,11 @@ async function verifyWith(
   }
 }
 
-function toCaller(payload: JWTPayload, issuer: TrustedIssuer, accessToken: string): Caller {
+function toCaller(
+  payload: JWTPayload,
+  issuer: TrustedIssuer,
+  { accessToken, keyId }: { accessToken: string; keyId: string },
+): Caller {
   const { sub, exp, role } = payload
   if (role !== 'authenticated' || !isUuid(sub) || exp === undefined) throw unauthorized()
   return {
@@ -80,6 +84,7 @@ function toCaller(payload: JWTPayload, issuer: TrustedIssuer, accessToken: strin
     sub: sub.toLowerCase(),
     tenant_id: tenantOf(payload, issuer.tenantClaim),
     user_id_from: issuer.userIdFrom,
+    key_id: keyId,
     accessToken,
     expiresAt: exp,
     projectUrl: issuer.projectUrl,

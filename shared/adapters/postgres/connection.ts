@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { sqlArgument, sqlError } from '../../core/sql-call.ts'
-import type { SqlCall } from '../../ports/store-functions.ts'
+import type { SqlCall } from '../../ports/sql-call.ts'
 
 export interface PostgresOptions {
   /** Connection string of a login role that is a member of agent_api or agent_step and of nothing else. */

@@ -1,6 +1,6 @@
 import { PostgrestClient } from '@supabase/postgrest-js'
 import { sqlArgument, sqlError } from '../../core/sql-call.ts'
-import type { SqlCall } from '../../ports/store-functions.ts'
+import type { SqlCall } from '../../ports/sql-call.ts'
 
 export interface SupabaseOptions {
   /** Project URL, without `/rest/v1`. */

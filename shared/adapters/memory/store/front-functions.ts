@@ -85,7 +85,7 @@ export function frontFunctions(db: Database) {
         ticket.expires_at > now &&
         (ticket.connection > 0 || ticket.use_before > now)
       if (!valid || known === undefined || issuedBy === undefined)
-        throw new AppError('unauthorized', 'A valid user token is required')
+        throw new AppError('unauthorized', 'Unauthorized')
       ticket.connection += 1
       return {
         principal: {

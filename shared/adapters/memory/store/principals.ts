@@ -7,7 +7,7 @@ export function actAs(
   { tables, newId }: Database,
   { issuer, sub, tenant_id, user_id_from }: Principal,
 ): { userId: string; tenantId: string } {
-  if (issuer === '') throw new AppError('unauthorized', 'A valid user token is required')
+  if (issuer === '') throw new AppError('unauthorized', 'Unauthorized')
   const key = JSON.stringify([issuer, sub])
   const known = tables.principals.get(key)
   if (known !== undefined) {
