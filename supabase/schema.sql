@@ -392,7 +392,7 @@ private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 
 private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
-private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 4f10b57e0e7dd246957076adb7836ae9
+private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, e7acc7f44ae66581cae4471740e6d035
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc

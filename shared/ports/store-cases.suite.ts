@@ -1,6 +1,8 @@
+import { forkCases } from './store-forks.suite.ts'
 import { frontCases } from './store-front.suite.ts'
 import { jobCases } from './store-jobs.suite.ts'
 import type { StoreCase } from './store-kit.suite.ts'
+import { removalCases } from './store-removal.suite.ts'
 import { stepCases } from './store-steps.suite.ts'
 import { sweepCases } from './store-sweep.suite.ts'
 import { verbCases } from './store-verbs.suite.ts'
@@ -9,6 +11,8 @@ import { verbCases } from './store-verbs.suite.ts'
 export const storeCases: readonly StoreCase[] = [
   ...frontCases,
   ...verbCases,
+  ...forkCases,
+  ...removalCases,
   ...stepCases,
   ...jobCases,
   ...sweepCases,

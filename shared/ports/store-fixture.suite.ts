@@ -1,4 +1,4 @@
-import type { FrontStore, StepStore } from './store.ts'
+import type { FrontStore, ObjectStore, StepStore, VerbStore } from './store.ts'
 
 /** A row of supabase/invariants.sql, or of its twin over the memory store. */
 export interface Violation {
@@ -9,8 +9,8 @@ export interface Violation {
 
 /** Both stores over the same state, with what a test must be able to do to that state. */
 export interface StoreFixture {
-  front: FrontStore
-  step: StepStore
+  front: FrontStore & VerbStore
+  step: StepStore & ObjectStore
   /** Lets time pass for the store. Postgres: every stored time moves back by so much (test/engine/advance-database.ts). */
   advance(seconds: number): Promise<void>
   /** What breaks an invariant now: supabase/invariants.sql. */

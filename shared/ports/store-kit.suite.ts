@@ -89,7 +89,12 @@ export const PLAN = {
 }
 
 export const planCommit = (): StepCommit =>
-  commitOf({ plan: PLAN, current_phase: 1, next: { kind: 'steps', steps: [modelStep('decide', 1)] } })
+  commitOf({
+    output: { plan: PLAN },
+    plan: PLAN,
+    current_phase: 1,
+    next: { kind: 'steps', steps: [modelStep('decide', 1)] },
+  })
 
 export const toolCommit = (fields: Partial<StepCommit> = {}): StepCommit =>
   commitOf({

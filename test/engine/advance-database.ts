@@ -10,6 +10,7 @@ const TIMES: Readonly<Record<string, readonly string[]>> = {
   'private.steps': ['lease_until'],
   'private.waits': ['confirmed_at', 'deadline_at', 'finished_at'],
   'private.jobs_to_remove': ['requested_at'],
+  'private.objects_to_remove': ['not_before', 'handed_at', 'removed_at'],
   'private.idempotency_keys': ['created_at'],
   'private.stream_tickets': ['use_before', 'expires_at'],
 }

@@ -8,6 +8,7 @@ import { finishRun } from './finish-run.ts'
 import { microseconds } from './iso-time.ts'
 import { addLogs, type NewLine, runEvent, stepEvent, stripNulls } from './logs.ts'
 import { addMessages } from './messages.ts'
+import { keepBlobs } from './objects.ts'
 import { setStatus } from './set-status.ts'
 import { addSteps } from './steps.ts'
 import { DAY, type Database, type RunTables, type Step } from './tables.ts'
@@ -22,7 +23,7 @@ type Following =
 /** private.apply_commit: how a step ended and what follows. The caller has checked fence or token. */
 export function applyCommit(db: Database, tables: RunTables, step: Step, commit: StepCommit): CommitAnswer {
   const { run } = tables
-  writeFiles(tables, step, commit)
+  writeFiles(db, tables, step, commit)
   const now = db.now()
   const charged = settleStep(db, tables, step.step_number, true)
   endStep(tables, step, commit, { now, charged })
@@ -59,13 +60,23 @@ export function applyCommit(db: Database, tables: RunTables, step: Step, commit:
 }
 
 /** Bytes verified in this attempt, or a hash of the run's own files; a foreign hash gives nobody a file. */
-function writeFiles({ run, files }: RunTables, step: Step, { files: changed, verified }: StepCommit): void {
+function writeFiles(
+  db: Database,
+  { run, files }: RunTables,
+  step: Step,
+  { files: changed, verified }: StepCommit,
+): void {
   const stranger = changed.put.find(
     ({ sha256 }) => !verified.includes(sha256) && !files.some((file) => file.sha256 === sha256),
   )
   if (stranger !== undefined)
     throw new AppError('invalid_request', `File ${stranger.path} names bytes that were not verified`)
   if (changed.put.length + changed.removed.length === 0) return
+  keepBlobs(
+    db.tables,
+    run.user_id,
+    changed.put.map(({ sha256 }) => sha256),
+  )
   const gone = new Set([...changed.removed, ...changed.put.map(({ path }) => path)])
   for (const file of files) if (file.to_step === null && gone.has(file.path)) file.to_step = step.step_number
   for (const { path, sha256, size, mode } of changed.put)

@@ -3,6 +3,7 @@ import { modelStep } from '../../../core/steps.ts'
 import type { Claim, ClaimAnswer, ConversationMessage, StepCommit } from '../../../ports/store.ts'
 import { applyCommit } from './apply-commit.ts'
 import { currentFiles } from './files.ts'
+import { handOutOnce } from './hand-out-once.ts'
 import { isoTime } from './iso-time.ts'
 import { addLogs, type NewLine, runEvent, stepEvent } from './logs.ts'
 import { setStatus } from './set-status.ts'
@@ -24,9 +25,12 @@ export function claimStep(
   const { run, steps, queue, waits } = tables
   const now = db.now()
   if (isFinal(run.status)) {
-    const jobs = [...waits.values()].flatMap(({ job_name }) =>
-      job_name !== null && db.tables.jobsToRemove.delete(job_name) ? [job_name] : [],
-    )
+    const jobs = [...waits.values()].flatMap(({ job_name }) => {
+      const listed = job_name === null ? undefined : db.tables.jobsToRemove.get(job_name)
+      if (job_name === null || listed === undefined || listed.handed_out) return []
+      handOutOnce(listed, now)
+      return [job_name]
+    })
     return { refused: 'final', publications: [], jobs_to_remove: jobs }
   }
   const step = steps[input.step_number]

@@ -40,16 +40,19 @@ export function createOnce(
     if (!hadAccount) db.tables.balances.delete(who.userId)
     throw error
   }
-  if (idempotency !== null) {
-    db.tables.idempotency.set(JSON.stringify([who.userId, idempotency.key]), {
-      body_sha256: idempotency.body_sha256,
-      run_id: made.tables.run.id,
-      created_at: db.now(),
-    })
-  }
+  rememberKey(db, who.userId, idempotency, made.tables.run.id)
   return { run: runRow(made.tables.run), publications: made.publications, replayed: false }
 }
 
-function answerOf(db: Database, tables: RunTables, { replayed }: { replayed: boolean }): CreateAnswer {
+export function rememberKey(db: Database, userId: string, idempotency: Key, runId: string): void {
+  if (idempotency === null) return
+  db.tables.idempotency.set(JSON.stringify([userId, idempotency.key]), {
+    body_sha256: idempotency.body_sha256,
+    run_id: runId,
+    created_at: db.now(),
+  })
+}
+
+export function answerOf(db: Database, tables: RunTables, { replayed }: { replayed: boolean }): CreateAnswer {
   return { run: runRow(tables.run), publications: unclaimed(db, tables), replayed }
 }

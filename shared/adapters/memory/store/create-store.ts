@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../../core/errors.ts'
 import { storableJson } from '../../../core/storable-json.ts'
-import type { FrontStore, StepStore } from '../../../ports/store.ts'
+import type { FrontStore, ObjectStore, StepStore, VerbStore } from '../../../ports/store.ts'
 import { frontFunctions } from './front-functions.ts'
 import { stepFunctions } from './step-functions.ts'
 import { sweep } from './sweep.ts'
@@ -9,8 +9,8 @@ import { type Database, emptyTables, type Tables } from './tables.ts'
 import { type BrokenInvariant, violations } from './violations.ts'
 
 export interface MemoryStore {
-  front: FrontStore
-  step: StepStore
+  front: FrontStore & VerbStore
+  step: StepStore & ObjectStore
   /** The state itself, for tests that look at it or damage it. */
   tables: Tables
   /** One pass of the sweeper inside the database. */

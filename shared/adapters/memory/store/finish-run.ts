@@ -18,7 +18,8 @@ export function finishRun(db: Database, tables: RunTables, end: RunEnd): number 
   const lines: NewLine[] = []
   for (const wait of waits.values()) {
     if (wait.kind === 'job' && wait.finished_at === null && wait.job_name !== null)
-      if (!db.tables.jobsToRemove.has(wait.job_name)) db.tables.jobsToRemove.set(wait.job_name, now)
+      if (!db.tables.jobsToRemove.has(wait.job_name))
+        db.tables.jobsToRemove.set(wait.job_name, { requested_at: now, handed_out: false })
   }
   for (const step of steps.filter(({ state }) => state === 'open')) {
     if (step.lease_until !== null && step.lease_until > now) step.state = 'settling'

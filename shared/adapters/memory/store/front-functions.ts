@@ -1,20 +1,26 @@
 import { creditUnits } from '../../../core/costs.ts'
 import { AppError } from '../../../core/errors.ts'
-import type { CreateAnswer, FrontStore, RunAnswer } from '../../../ports/store.ts'
+import type { CreateAnswer, FrontStore, RunAnswer, VerbStore } from '../../../ports/store.ts'
+import { bulkRuns } from './bulk-runs.ts'
 import { createOnce, replay } from './create-once.ts'
 import { openAccount } from './credits.ts'
+import { deleteRun } from './delete-run.ts'
+import { forkRun } from './fork-run.ts'
 import { isoTime, microseconds } from './iso-time.ts'
 import { actAs, ownRun } from './principals.ts'
 import { eventPage, listRuns, logPage, snapshot } from './read.ts'
+import { retryRun } from './retry-run.ts'
+import { retryStep } from './retry-step.ts'
 import { type Database, SECOND } from './tables.ts'
-import { badState, cancelRun, pauseRun, resumeRun, startRun } from './verbs.ts'
+import { cancelRun, pauseRun, resumeRun, startRun } from './verbs.ts'
 
-type Call<Method extends keyof FrontStore> = Parameters<FrontStore[Method]>[0]
+type Verbs = FrontStore & VerbStore
+type Call<Method extends keyof Verbs> = Parameters<Verbs[Method]>[0]
 
 /** How long a ticket waits for its first use. */
 const TICKET_SECONDS = 60
 
-/** The functions of 20261123000005_front.sql. Each runs without a break, so that it is one transaction. */
+/** The functions of 20261123000005_front.sql and the verbs of 20261123000008_verbs.sql. Each runs without a break, so that it is one transaction. */
 export function frontFunctions(db: Database) {
   const { tables } = db
   return {
@@ -31,29 +37,14 @@ export function frontFunctions(db: Database) {
     pauseRun: (input: Call<'pauseRun'>): RunAnswer => pauseRun(db, ownRun(db, input)),
     resumeRun: (input: Call<'resumeRun'>): RunAnswer => resumeRun(db, ownRun(db, input), input.user_input),
 
-    retryRun(input: Call<'retryRun'>): CreateAnswer {
-      const earlier = ownRun(db, input)
-      const { run, messages, files } = earlier
-      if (!['failed', 'timeout', 'cancelled'].includes(run.status)) throw badState('retry', earlier)
-      return createOnce(db, actAs(db, input.principal), {
-        idempotency: input.idempotency,
-        opening_credits: input.opening_credits,
-        limits: input.limits,
-        prompt: run.prompt,
-        mode: run.mode,
-        project_id: run.project_id,
-        connector_ids: run.connector_ids,
-        metadata: { ...run.metadata, retry_of: run.id },
-        memory_context: run.config.memory_context,
-        tags: run.tags,
-        auto_start: true,
-        warnings: [],
-        attachments: (messages[0]?.attachments ?? []) as Call<'createRun'>['attachments'],
-        files: files
-          .filter(({ from_step }) => from_step === -1)
-          .map(({ path, sha256, size, mode }) => ({ path, sha256, size, mode })),
-      })
-    },
+    retryRun: (input: Call<'retryRun'>): CreateAnswer =>
+      retryRun(db, actAs(db, input.principal), ownRun(db, input), input),
+    forkRun: (input: Call<'forkRun'>): CreateAnswer =>
+      forkRun(db, actAs(db, input.principal), ownRun(db, input), input),
+    retryStep: (input: Call<'retryStep'>) =>
+      retryStep(db, actAs(db, input.principal), ownRun(db, input), input),
+    deleteRun: (input: Call<'deleteRun'>): RunAnswer => deleteRun(db, ownRun(db, input)),
+    bulkRuns: (input: Call<'bulkRuns'>) => bulkRuns(db, actAs(db, input.principal), input),
 
     readRun: (input: Call<'readRun'>) => snapshot(ownRun(db, input), input),
     readLogs: (input: Call<'readLogs'>) => logPage(ownRun(db, input), input),

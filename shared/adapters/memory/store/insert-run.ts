@@ -4,6 +4,7 @@ import type { Publication } from '../../../ports/scheduler.ts'
 import type { CreateRun } from '../../../ports/store.ts'
 import { addLogs, runEvent } from './logs.ts'
 import { addMessages } from './messages.ts'
+import { keepBlobs } from './objects.ts'
 import { addSteps } from './steps.ts'
 import { DAY, type Database, type RunTables, SECOND } from './tables.ts'
 
@@ -72,8 +73,17 @@ export function insertRun(
     files: fields.files.map((file) => ({ ...file, from_step: -1, to_step: null })),
     ledger: [],
   }
+  const listed = new Map(db.tables.objectsToRemove)
+  keepBlobs(
+    db.tables,
+    userId,
+    fields.files.map(({ sha256 }) => sha256),
+  )
   const publications = starts ? addSteps(db, tables, [modelStep('plan', 0)], now) : []
-  if (publications === null) throw new AppError('insufficient_credits', 'Insufficient credits')
+  if (publications === null) {
+    db.tables.objectsToRemove = listed
+    throw new AppError('insufficient_credits', 'Insufficient credits')
+  }
   addMessages(db, tables, { stepNumber: 0, stepId: null }, [
     { role: 'user', content: fields.prompt, attachments: fields.attachments },
   ])

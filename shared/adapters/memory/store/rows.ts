@@ -61,7 +61,7 @@ export function stepRow({ run }: RunTables, step: Step): StepRow {
     error_code: step.error_code,
     retry_count: step.retry_count,
     idempotency_key: step.idempotency_key,
-    metadata: {},
+    metadata: { ...step.metadata },
   }
 }
 

@@ -1,10 +1,11 @@
 import { AppError } from '../../../core/errors.ts'
-import type { CommitAnswer, Fence, StepStore } from '../../../ports/store.ts'
+import type { CommitAnswer, Fence, ObjectStore, StepStore } from '../../../ports/store.ts'
 import { applyCommit } from './apply-commit.ts'
 import { claimNext } from './claim-next.ts'
 import { claimStep } from './claim-step.ts'
 import { settleStep } from './credits.ts'
 import { currentFiles } from './files.ts'
+import { keepBlobs, objectsRemoved } from './objects.ts'
 import { publicationOf, unclaimed } from './steps.ts'
 import { sweepDue } from './sweep.ts'
 import { type Database, type RunTables, SECOND, type Step, type Wait } from './tables.ts'
@@ -17,12 +18,6 @@ interface Held {
 
 /** The functions of 20261123000006_step.sql. Each runs without a break, so that it is one transaction. */
 export function stepFunctions(db: Database) {
-  const runOf = (id: string): RunTables => {
-    const tables = db.tables.runs.get(id)
-    if (tables === undefined) throw new Error(`no run ${id}`)
-    return tables
-  }
-
   /** The step of a fence, if the fence still holds. An open step also needs its lease: a lapsed holder writes nothing. */
   const fenced = ({ run_id, step_number, fence, token }: Fence): Held | undefined => {
     const tables = db.tables.runs.get(run_id)
@@ -37,12 +32,16 @@ export function stepFunctions(db: Database) {
     return held?.step.state === 'open' ? held : undefined
   }
 
-  const stale = ({ run }: RunTables): CommitAnswer => ({
-    committed: false,
-    run_status: run.status,
-    publications: [],
-    log_seq: run.log_seq,
-  })
+  /** A writer whose run was deleted meanwhile is stale like any other. */
+  const stale = ({ run_id }: { run_id: string }): CommitAnswer => {
+    const run = db.tables.runs.get(run_id)?.run
+    return {
+      committed: false,
+      run_status: run?.status ?? 'cancelled',
+      publications: [],
+      log_seq: run?.log_seq ?? 0,
+    }
+  }
 
   const queuedOf = ({ tables, step }: Held) => {
     const queued = tables.queue.get(step.step_number)
@@ -98,7 +97,7 @@ export function stepFunctions(db: Database) {
 
     commitStep(input: Call<'commitStep'>): CommitAnswer {
       const held = open(input)
-      if (held === undefined) return stale(runOf(input.run_id))
+      if (held === undefined) return stale(input)
       // a check that ends a job's wait closes it, so that a late callback finds its answer taken
       const wait = held.tables.waits.get(input.step_number)
       const answer = closing(wait, () => applyCommit(db, held.tables, held.step, input.commit))
@@ -107,7 +106,7 @@ export function stepFunctions(db: Database) {
 
     releaseStep(input: Call<'releaseStep'>): CommitAnswer {
       const held = open(input)
-      if (held === undefined) return stale(runOf(input.run_id))
+      if (held === undefined) return stale(input)
       const { tables, step } = held
       const paused = tables.run.status === 'paused'
       giveUp(step)
@@ -118,7 +117,7 @@ export function stepFunctions(db: Database) {
       queued.publication += 1
       queued.publish_at = paused ? null : queued.due_at + 20 * SECOND
       return {
-        ...stale(tables),
+        ...stale(input),
         committed: true,
         publications: paused ? [] : [publicationOf(db, tables, queued)],
       }
@@ -126,7 +125,7 @@ export function stepFunctions(db: Database) {
 
     parkStep(input: Call<'parkStep'>): CommitAnswer {
       const held = open(input)
-      if (held === undefined) return stale(runOf(input.run_id))
+      if (held === undefined) return stale(input)
       const { tables, step } = held
       const now = db.now()
       // parking again keeps the deadline and the token
@@ -148,7 +147,7 @@ export function stepFunctions(db: Database) {
       queued.due_at = now + input.check_seconds * SECOND
       queued.publish_at = queued.due_at
       queued.publication += 1
-      return { ...stale(tables), committed: true }
+      return { ...stale(input), committed: true }
     },
 
     startJob(input: Call<'startJob'>) {
@@ -168,7 +167,7 @@ export function stepFunctions(db: Database) {
       }
     },
 
-    checkJob({ run_id, step_number, token_sha256, sha256 }: Call<'checkJob'>) {
+    checkJob({ run_id, step_number, token_sha256, sha256, storing }: Call<'checkJob'>) {
       const tables = db.tables.runs.get(run_id)
       const step = tables?.steps[step_number]
       const wait = tables?.waits.get(step_number)
@@ -179,6 +178,7 @@ export function stepFunctions(db: Database) {
         wait.token_sha256 !== token_sha256
       )
         throw new AppError('unauthorized', 'Unknown job')
+      if (storing && sha256 !== undefined) keepBlobs(db.tables, tables.run.user_id, [sha256])
       return {
         user_id: tables.run.user_id,
         step_id: step.step_id,
@@ -221,5 +221,7 @@ export function stepFunctions(db: Database) {
     },
 
     sweepDue: ({ limit }: Call<'sweepDue'>) => sweepDue(db, limit),
+    objectsRemoved: ({ objects }: Parameters<ObjectStore['objectsRemoved']>[0]): void =>
+      objectsRemoved(db, objects),
   }
 }

@@ -45,6 +45,7 @@ export function addSteps(
       tool_type: step.tool_type,
       tool_name: step.tool_name,
       tool_input: step.tool_input,
+      cost_units: step.cost_units,
       status: 'pending',
       tool_output: null,
       output_text: null,
@@ -58,6 +59,7 @@ export function addSteps(
       error_code: null,
       retry_count: 0,
       idempotency_key: `${run.id}:${step_number}`,
+      metadata: {},
     })
     ledger.push({ step_number, kind: 'reserve', available: -step.cost_units, used: 0 })
     const queued: Queued = {

@@ -1,6 +1,9 @@
 import type { Publication } from '../../../ports/scheduler.ts'
+import type { StoredObject } from '../../../ports/store.ts'
 import { settleStep } from './credits.ts'
 import { finishRun } from './finish-run.ts'
+import { handOutOnce } from './hand-out-once.ts'
+import { handOutObjects, sweepObjects } from './objects.ts'
 import { publicationOf } from './steps.ts'
 import { DAY, type Database, type Queued, type RunTables, SECOND } from './tables.ts'
 
@@ -42,8 +45,18 @@ export function sweep(db: Database): { ended: number; settled: number; due: numb
   for (const [key, { created_at }] of tables.idempotency)
     if (created_at < now - DAY) tables.idempotency.delete(key)
   for (const [ticket, { expires_at }] of tables.tickets) if (expires_at < now) tables.tickets.delete(ticket)
-  const due = Math.min(MAX_LOOKED_AT, dueNow(runs, now).length)
-  return { ended: late.length, settled, due: due + Math.min(MAX_LOOKED_AT, tables.jobsToRemove.size) }
+  const steps = Math.min(MAX_LOOKED_AT, dueNow(runs, now).length)
+  const jobs = Math.min(MAX_LOOKED_AT, jobsDue(db, now).length)
+  return { ended: late.length, settled, due: steps + jobs + sweepObjects(db, now) }
+}
+
+function jobsDue(
+  { tables }: Database,
+  now: number,
+): { name: string; requested_at: number; again: boolean }[] {
+  return [...tables.jobsToRemove].flatMap(([name, { requested_at, handed_out }]) =>
+    requested_at <= now ? [{ name, requested_at, again: handed_out }] : [],
+  )
 }
 
 function dueNow(
@@ -59,11 +72,11 @@ function dueNow(
   )
 }
 
-/** agent_sweep_due: what is due and unclaimed with its publication raised, fairly across tenants, and the jobs to remove. */
+/** agent_sweep_due: what is due and unclaimed with its publication raised, fairly across tenants, and the jobs and objects to remove. */
 export function sweepDue(
   db: Database,
   limit: number,
-): { publications: Publication[]; jobs_to_remove: string[] } {
+): { publications: Publication[]; jobs_to_remove: string[]; objects_to_remove: StoredObject[] } {
   sweep(db)
   const now = db.now()
   const turns = new Map<string, number>()
@@ -83,10 +96,17 @@ export function sweepDue(
     queued.due_at = Math.min(queued.due_at, now)
     return publicationOf(db, tables, queued)
   })
-  const jobs_to_remove = [...db.tables.jobsToRemove]
-    .sort(([, a], [, b]) => a - b)
+  const jobs = jobsDue(db, now)
+    .sort((a, b) => a.requested_at - b.requested_at)
     .slice(0, limit)
-    .map(([name]) => name)
-  for (const name of jobs_to_remove) db.tables.jobsToRemove.delete(name)
-  return { publications, jobs_to_remove }
+  for (const { name, again } of jobs) {
+    const listed = db.tables.jobsToRemove.get(name)
+    if (again || listed === undefined) db.tables.jobsToRemove.delete(name)
+    else handOutOnce(listed, now)
+  }
+  return {
+    publications,
+    jobs_to_remove: jobs.map(({ name }) => name),
+    objects_to_remove: handOutObjects(db, now, limit),
+  }
 }

@@ -1,6 +1,6 @@
 import type { Plan } from '../../../core/plan.ts'
 import type { LogType, RunMode, RunStatus, StepStatus, ToolType } from '../../../core/run.ts'
-import type { CommitAnswer, NewArtifact, RunLimits } from '../../../ports/store.ts'
+import type { CommitAnswer, NewArtifact, RunLimits, StoredObject } from '../../../ports/store.ts'
 
 /** The tables of supabase/migrations as records. Times are microseconds since 1970, as Postgres counts them; Infinity is its infinity. */
 export interface Run {
@@ -62,6 +62,7 @@ export interface Step {
   tool_type: ToolType
   tool_name: string
   tool_input: Record<string, unknown>
+  cost_units: number
   status: StepStatus
   tool_output: Record<string, unknown> | null
   output_text: string | null
@@ -75,6 +76,7 @@ export interface Step {
   error_code: string | null
   retry_count: number
   idempotency_key: string
+  metadata: Record<string, unknown>
 }
 
 export interface Queued {
@@ -166,6 +168,13 @@ export interface Balance {
   opening: number
 }
 
+/** An object of Storage that is handed out for removal until that is confirmed. */
+export interface RemovableObject extends StoredObject {
+  not_before: number
+  handed_at: number | null
+  removed_at: number | null
+}
+
 export interface Tables {
   runs: Map<string, RunTables>
   balances: Map<string, Balance>
@@ -186,8 +195,12 @@ export interface Tables {
       delivered: boolean
     }
   >
-  /** Job name to when it was asked for. */
-  jobsToRemove: Map<string, number>
+  /** By job name. Each is handed out twice: a process that dies with the list in its hand has removed nothing. */
+  jobsToRemove: Map<string, { requested_at: number; handed_out: boolean }>
+  /** By bucket and name. */
+  objectsToRemove: Map<string, RemovableObject>
+  /** What stays of deleted runs, by user. */
+  ledgersOfDeleted: Map<string, LedgerLine[]>
   switches: Set<{ tenant_id: string | null; tool_name: string | null }>
 }
 
@@ -200,6 +213,8 @@ export function emptyTables(): Tables {
     idempotency: new Map(),
     tickets: new Map(),
     jobsToRemove: new Map(),
+    objectsToRemove: new Map(),
+    ledgersOfDeleted: new Map(),
     switches: new Set(),
   }
 }

@@ -53,7 +53,7 @@ export function cancelRun(db: Database, tables: RunTables): CancelAnswer {
 }
 
 /** Neither in work nor out as a job: what a pause holds and a resume sends on its way. */
-function isIdle(db: Database, { steps, waits }: RunTables, stepNumber: number): boolean {
+export function isIdle(db: Database, { steps, waits }: RunTables, stepNumber: number): boolean {
   const wait = waits.get(stepNumber)
   return (
     !((steps[stepNumber]?.lease_until ?? 0) > db.now()) &&

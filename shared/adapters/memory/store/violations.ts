@@ -1,4 +1,5 @@
 import { isFinal } from '../../../core/run.ts'
+import { isInUse } from './objects.ts'
 import type { RunTables, Tables } from './tables.ts'
 
 /** What breaks a promise of the engine, under the names of supabase/invariants.sql. */
@@ -17,18 +18,28 @@ export function violations(tables: Tables, now: number): BrokenInvariant[] {
   return [
     ...[...tables.runs.values()].flatMap((run) => runViolations(run, now)),
     ...balanceViolations(tables),
+    ...removalViolations(tables),
   ]
 }
 
-export function balanceViolations({ runs, balances }: Tables): BrokenInvariant[] {
+export function removalViolations(tables: Tables): BrokenInvariant[] {
+  return [...tables.objectsToRemove.values()].flatMap((object) =>
+    object.handed_at !== null && isInUse(tables, object)
+      ? [{ invariant: 'bytes in use are not being removed', run_id: null, detail: object.name }]
+      : [],
+  )
+}
+
+export function balanceViolations({ runs, balances, ledgersOfDeleted }: Tables): BrokenInvariant[] {
   const sums = new Map<string, { available: number; used: number }>()
-  for (const { run, ledger } of runs.values()) {
-    const sum = sums.get(run.user_id) ?? { available: 0, used: 0 }
+  const ledgers = [...runs.values()].map(({ run, ledger }) => [run.user_id, ledger] as const)
+  for (const [user, ledger] of [...ledgers, ...ledgersOfDeleted]) {
+    const sum = sums.get(user) ?? { available: 0, used: 0 }
     for (const line of ledger) {
       sum.available += line.available
       sum.used += line.used
     }
-    sums.set(run.user_id, sum)
+    sums.set(user, sum)
   }
   return [...balances].flatMap(([user, { available, used, opening }]) => {
     const sum = sums.get(user) ?? { available: 0, used: 0 }
