@@ -35,7 +35,12 @@ export async function runCommand(
   idempotency: { key: string; body_sha256: string } | null,
 ): Promise<Answered> {
   const options = {
-    limits: { max_steps: config.runMaxSteps, timeout_seconds: config.runTimeoutSeconds },
+    limits: {
+      max_steps: config.runMaxSteps,
+      timeout_seconds: config.runTimeoutSeconds,
+      max_open_runs_per_user: config.maxOpenRunsPerUser,
+      max_open_runs_per_tenant: config.maxOpenRunsPerTenant,
+    },
     openingCredits: config.openingCredits,
     idempotency,
   }

@@ -132,6 +132,20 @@ export const execute = {
   maxBodyBytes: setting('MAX_BODY_BYTES', 'largest request body', whole(1024, 100 * MIB), 768 * 1024),
   runTimeoutSeconds: setting('RUN_TIMEOUT_SECONDS', 'time a run may take', whole(10, 30 * 86_400), 3600),
   runMaxSteps: setting('RUN_MAX_STEPS', 'steps a run may take', whole(1, 100_000), 200),
+  // What a person can look after, and more than a front end shows; each open run may hold a job and reserved credits.
+  maxOpenRunsPerUser: setting(
+    'MAX_OPEN_RUNS_PER_USER',
+    'runs of a user that have not ended',
+    whole(1, 1_000_000),
+    100,
+  ),
+  // Ten busy users: a tenant should not fill the queue for all others.
+  maxOpenRunsPerTenant: setting(
+    'MAX_OPEN_RUNS_PER_TENANT',
+    'runs of a tenant that have not ended',
+    whole(1, 1_000_000),
+    1000,
+  ),
   openingCredits: setting('OPENING_CREDITS', 'balance of a new user', decimal(0, 999_999), 10_000),
   maxAttachments: setting('MAX_ATTACHMENTS', 'attachments of a run', whole(0, 1000), 20),
   // One at a time is held in memory, so this bounds the memory of a create.

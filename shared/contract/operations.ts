@@ -44,7 +44,7 @@ export interface Operation {
 }
 
 const json = (schema: z.ZodType): Schemas => ({ 'application/json': schema })
-const USER_ERRORS = [400, 401, 404, 405, 413, 415, 500, 503]
+const USER_ERRORS = [400, 401, 404, 405, 408, 413, 415, 429, 431, 500, 503]
 const probe = z.object({ status: z.string(), version: z.string(), service: z.string() })
 const STREAM = { 'text/event-stream': null }
 const RESUME = {
@@ -73,7 +73,7 @@ export const operations: readonly Operation[] = [
       },
       201: { description: 'create, retry, fork', content: json(createAnswer) },
     },
-    errors: [400, 401, 402, 404, 405, 409, 413, 415, 500, 503],
+    errors: [400, 401, 402, 404, 405, 408, 409, 413, 415, 429, 431, 500, 503],
   },
   {
     method: 'post',
@@ -97,7 +97,7 @@ export const operations: readonly Operation[] = [
       status: 'Only runs of this status',
     },
     answers: { 200: { description: 'Runs', content: json(runsAnswer) } },
-    errors: [400, 401, 405, 500, 503],
+    errors: [400, 401, 405, 429, 431, 500, 503],
   },
   {
     method: 'post',
@@ -127,7 +127,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'A page, or a stream', content: { ...json(logsAnswer), ...STREAM } },
       204: { description: 'The end of the run was delivered before' },
     },
-    errors: [400, 401, 404, 405, 500, 503],
+    errors: [400, 401, 404, 405, 429, 431, 500, 503],
   },
   {
     method: 'get',
@@ -141,7 +141,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'Events', content: STREAM },
       204: { description: 'The end of the run was delivered before' },
     },
-    errors: [400, 401, 404, 405, 500, 503],
+    errors: [400, 401, 404, 405, 429, 431, 500, 503],
   },
   {
     method: 'post',

@@ -1,4 +1,4 @@
-import { AppError, isErrorCode } from './errors.ts'
+import { AppError, type ErrorCode, isErrorCode } from './errors.ts'
 import { storableJson } from './storable-json.ts'
 
 /** What an SQL function's failure looked like, whichever way it was called. */
@@ -18,6 +18,9 @@ const RETRYABLE = /^(08|25|40|53|55|57|58|XX|PGRST00)/
 // None begins with E, as the codes of sockets do (EPIPE).
 const SQLSTATE = /^[0-9A-DF-Z][0-9A-Z]{4}$/
 
+/** When trying again makes sense. Runs take minutes: a place among them is not free a second later. */
+const RETRY_SECONDS: Partial<Record<ErrorCode, number>> = { not_ready: 1, unavailable: 1, too_many_runs: 30 }
+
 /** The argument as Postgres takes it: NUL and half surrogate pairs, which tools and models do write, are repaired. */
 export function sqlArgument(argument: Record<string, unknown>): unknown {
   const p = storableJson(argument, -16) // room for what we wrap around a model's own value, which is checked at full depth
@@ -31,11 +34,8 @@ export function sqlArgument(argument: Record<string, unknown>): unknown {
  */
 export function sqlError(name: string, { code, message, hint, status }: SqlFault, cause: unknown): Error {
   if (code?.startsWith('PT') && isErrorCode(hint)) {
-    return new AppError(
-      hint,
-      message,
-      hint === 'not_ready' || hint === 'unavailable' ? { retryAfterSeconds: 1 } : {},
-    )
+    const retryAfterSeconds = RETRY_SECONDS[hint]
+    return new AppError(hint, message, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
   }
   if (isRetryable(code, status ?? 0)) {
     // PostgREST's faults are plain objects, which a log cannot show

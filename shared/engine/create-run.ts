@@ -35,6 +35,7 @@ export async function createRun(
     principal,
     idempotency,
     opening_credits: openingCredits,
+    checks: { limits, auto_start: command.auto_start },
   })
   if (replay !== null) return replay
 

@@ -2,6 +2,7 @@ import { forkCases } from './store-forks.suite.ts'
 import { frontCases } from './store-front.suite.ts'
 import { jobCases } from './store-jobs.suite.ts'
 import type { StoreCase } from './store-kit.suite.ts'
+import { limitCases } from './store-limits.suite.ts'
 import { removalCases } from './store-removal.suite.ts'
 import { stepCases } from './store-steps.suite.ts'
 import { sweepCases } from './store-sweep.suite.ts'
@@ -16,4 +17,5 @@ export const storeCases: readonly StoreCase[] = [
   ...stepCases,
   ...jobCases,
   ...sweepCases,
+  ...limitCases,
 ]

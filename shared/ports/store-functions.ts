@@ -18,8 +18,12 @@ export function frontStoreOver(
   const { call, ready } = checkRole(calling, refuse)
   const firstStep = modelStep('plan', 0)
   return {
-    prepareCreate: ({ opening_credits, ...input }) =>
-      call('agent_prepare_create', { ...input, opening_units: creditUnits(opening_credits) }),
+    prepareCreate: ({ opening_credits, checks, ...input }) =>
+      call('agent_prepare_create', {
+        ...input,
+        opening_units: creditUnits(opening_credits),
+        checks: checks === undefined ? null : { ...checks, cost_units: firstStep.cost_units },
+      }),
     createRun: ({ opening_credits, ...input }) =>
       call('agent_create_run', {
         ...input,

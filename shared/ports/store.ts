@@ -22,6 +22,9 @@ export interface WorkspaceFile {
 export interface RunLimits {
   max_steps: number
   timeout_seconds: number
+  /** Runs of the user, and of the tenant (where it is not the user), that may be open at once, this one included; absent: any number. */
+  max_open_runs_per_user?: number
+  max_open_runs_per_tenant?: number
 }
 
 export interface CreateRun {
@@ -119,6 +122,8 @@ export interface FrontStore {
     principal: Principal
     idempotency: { key: string; body_sha256: string } | null
     opening_credits: number
+    /** Rejects with what a create with these would, as things stand now: `too_many_runs`, `insufficient_credits`. */
+    checks?: { limits: RunLimits; auto_start: boolean }
   }): Promise<{ user_id: string; replay: CreateAnswer | null }>
   createRun(input: CreateRun): Promise<CreateAnswer>
   startRun(input: { principal: Principal; run_id: string }): Promise<RunAnswer>

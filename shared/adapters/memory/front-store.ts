@@ -43,10 +43,31 @@ export class MemoryFrontStore implements FrontStore, VerbStore {
   calls: string[] = []
   #lastMicroseconds = 1_800_000_000_000_000
 
-  async prepareCreate({ principal, idempotency }: Parameters<FrontStore['prepareCreate']>[0]) {
+  async prepareCreate({
+    principal,
+    idempotency,
+    opening_credits,
+    checks,
+  }: Parameters<FrontStore['prepareCreate']>[0]) {
     this.#called('prepareCreate')
     const user_id = this.#userOf(principal)
-    return { user_id, replay: this.#replay(user_id, idempotency) }
+    const replay = this.#replay(user_id, idempotency)
+    if (replay === null && checks !== undefined) this.#check(user_id, { ...checks, opening_credits })
+    return { user_id, replay }
+  }
+
+  #check(
+    user_id: string,
+    { limits, opening_credits }: Pick<CreateRun, 'limits' | 'opening_credits' | 'auto_start'>,
+  ): void {
+    const most = limits.max_open_runs_per_user
+    const open = [...this.runs.values()].filter((kept) => kept.owner === user_id && !isFinal(kept.run.status))
+    if (most !== undefined && open.length >= most)
+      throw new AppError('too_many_runs', `You have ${most} runs that have not ended: stop one`, {
+        retryAfterSeconds: 30,
+      })
+    if ((this.credits.get(user_id) ?? opening_credits) < 5)
+      throw new AppError('insufficient_credits', 'Insufficient credits')
   }
 
   async createRun(input: CreateRun): Promise<CreateAnswer> {
@@ -54,8 +75,7 @@ export class MemoryFrontStore implements FrontStore, VerbStore {
     const user_id = this.#userOf(input.principal)
     const replay = this.#replay(user_id, input.idempotency)
     if (replay !== null) return replay
-    if ((this.credits.get(user_id) ?? input.opening_credits) < 5)
-      throw new AppError('insufficient_credits', 'Insufficient credits')
+    this.#check(user_id, input)
     const run = newRun(user_id, input, this.#time())
     this.runs.set(run.id, { owner: user_id, run, input, steps: [], messages: [], artifacts: [], logs: [] })
     if (input.idempotency)

@@ -2,6 +2,7 @@ import { AppError } from '../../../core/errors.ts'
 import type { Plan } from '../../../core/plan.ts'
 import type { NewStep } from '../../../core/steps.ts'
 import type { CreateAnswer, VerbStore } from '../../../ports/store.ts'
+import { checkOpenRuns } from './check-open-runs.ts'
 import { answerOf, rememberKey, replay } from './create-once.ts'
 import { addLogs, runEvent } from './logs.ts'
 import { addMessages } from './messages.ts'
@@ -23,6 +24,7 @@ export function forkRun(
   const from = input.from_step
   const message = input.message === '' ? null : input.message
   const step = forkable(source, from, message)
+  checkOpenRuns(db, who, input.limits)
   const now = db.now()
   const before = source.steps.slice(0, from)
   const fork: RunTables = {

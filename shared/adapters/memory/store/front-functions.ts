@@ -1,7 +1,9 @@
 import { creditUnits } from '../../../core/costs.ts'
 import { AppError } from '../../../core/errors.ts'
+import { modelStep } from '../../../core/steps.ts'
 import type { CreateAnswer, FrontStore, RunAnswer, VerbStore } from '../../../ports/store.ts'
 import { bulkRuns } from './bulk-runs.ts'
+import { checkOpenRuns } from './check-open-runs.ts'
 import { createOnce, replay } from './create-once.ts'
 import { openAccount } from './credits.ts'
 import { deleteRun } from './delete-run.ts'
@@ -20,14 +22,34 @@ type Call<Method extends keyof Verbs> = Parameters<Verbs[Method]>[0]
 /** How long a ticket waits for its first use. */
 const TICKET_SECONDS = 60
 
+/** private.check_create: what a create would be refused for, as things stand now. */
+function checkCreate(
+  db: Database,
+  who: { userId: string; tenantId: string },
+  { limits, auto_start }: NonNullable<Call<'prepareCreate'>['checks']>,
+): void {
+  checkOpenRuns(db, who, limits)
+  const available = db.tables.balances.get(who.userId)?.available ?? 0
+  if (auto_start && available < modelStep('plan', 0).cost_units)
+    throw new AppError('insufficient_credits', 'Insufficient credits')
+}
+
 /** The functions of 20261123000005_front.sql and the verbs of 20261123000008_verbs.sql. Each runs without a break, so that it is one transaction. */
 export function frontFunctions(db: Database) {
   const { tables } = db
   return {
-    prepareCreate({ principal, idempotency, opening_credits }: Call<'prepareCreate'>) {
-      const { userId } = actAs(db, principal)
+    prepareCreate({ principal, idempotency, opening_credits, checks }: Call<'prepareCreate'>) {
+      const who = actAs(db, principal)
+      const { userId } = who
       const earlier = replay(db, userId, idempotency)
+      const fresh = !tables.balances.has(userId)
       openAccount(db, userId, creditUnits(opening_credits))
+      try {
+        if (earlier === null && checks !== undefined) checkCreate(db, who, checks)
+      } catch (error) {
+        if (fresh) tables.balances.delete(userId)
+        throw error
+      }
       return { user_id: userId, replay: earlier }
     },
     createRun: ({ principal, ...fields }: Call<'createRun'>): CreateAnswer =>

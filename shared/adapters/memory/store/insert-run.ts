@@ -2,6 +2,7 @@ import { AppError } from '../../../core/errors.ts'
 import { modelStep } from '../../../core/steps.ts'
 import type { Publication } from '../../../ports/scheduler.ts'
 import type { CreateRun } from '../../../ports/store.ts'
+import { checkOpenRuns } from './check-open-runs.ts'
 import { addLogs, runEvent } from './logs.ts'
 import { addMessages } from './messages.ts'
 import { keepBlobs } from './objects.ts'
@@ -16,6 +17,7 @@ export function insertRun(
   { userId, tenantId }: { userId: string; tenantId: string },
   fields: RunFields,
 ): { tables: RunTables; publications: Publication[] } {
+  checkOpenRuns(db, { userId, tenantId }, fields.limits)
   const now = db.now()
   const id = db.newId()
   const starts = fields.auto_start
