@@ -150,6 +150,61 @@ describe('idempotency', () => {
   })
 })
 
+describe('limits', () => {
+  const ATTACHED = { prompt: 'x', attachments: [{ bucket: 'agent-inputs', path: 'u/a.txt' }] }
+  const objects = { 'agent-inputs/u/a.txt': 'a' }
+
+  it('credit and open runs are looked at before an attachment is read', async () => {
+    const poor = setup({ objects })
+    poor.ports.store.credits.set(ALICE, 4)
+    expectError(await poor.alice.post('/', ATTACHED), 402, 'insufficient_credits', 'Insufficient credits')
+    const busy = setup({ objects }, { MAX_OPEN_RUNS_PER_USER: '1' })
+    const { body } = await busy.alice.post('/', { prompt: 'x' })
+    const refused = await busy.alice.post('/', ATTACHED)
+    expectError(refused, 429, 'too_many_runs')
+    expect([refused.headers.get('retry-after'), refused.body.error]).toEqual([
+      '30',
+      expect.stringContaining('stop one'),
+    ])
+    expect([...poor.ports.reads, ...busy.ports.reads]).toEqual([])
+    await busy.alice.post('/agent/cancel', { run_id: body.run_id })
+    expect((await busy.alice.post('/', ATTACHED)).status).toBe(201)
+  })
+
+  it('new runs, changes and reads are counted apart, for each user, also when they are refused', async () => {
+    const { alice, bob, ports } = setup(
+      {},
+      { RATE_CREATES_PER_MINUTE: '2', RATE_WRITES_PER_MINUTE: '6', RATE_READS_PER_MINUTE: '1' },
+    )
+    const create = () => alice.post('/', { prompt: 'x' })
+    const { body } = await create()
+    expect((await create()).status).toBe(201)
+    const refused = await create()
+    expectError(refused, 429, 'rate_limited')
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(refused.body.error).toMatch(
+      /^Too many new runs: 2 a minute are allowed for you\. Try again in \d+ s$/,
+    )
+    for (const action of ['retry', 'fork'])
+      expectError(await alice.post('/', { action, run_id: body.run_id, from_step: 0 }), 429, 'rate_limited')
+    expect((await alice.post('/agent/cancel', { run_id: body.run_id })).status).toBe(200)
+    // nonsense costs as much as anything else
+    expectError(await alice.post('/', '{', {}), 429, 'rate_limited')
+    expect((await alice.get('/agent/runs')).status).toBe(200)
+    expectError(await alice.get('/agent/runs'), 429, 'rate_limited')
+    expect((await bob.post('/', { prompt: 'x' })).status).toBe(201)
+    expect(ports.store.calls.filter((name) => name === 'createRun')).toHaveLength(3)
+  })
+
+  it('a browser can read why it was refused', async () => {
+    const { alice } = setup({}, { RATE_WRITES_PER_MINUTE: '1' })
+    await alice.post('/', { prompt: 'x' }, { origin: ORIGIN })
+    const { status, headers } = await alice.post('/', { prompt: 'x' }, { origin: ORIGIN })
+    expect([status, headers.get('access-control-allow-origin')]).toEqual([429, ORIGIN])
+    expect(headers.get('access-control-expose-headers')).toContain('retry-after')
+  })
+})
+
 describe('attachments', () => {
   it('copies objects under inputs/ with harmless, unique names', async () => {
     const { alice, ports } = setup({

@@ -1,5 +1,6 @@
+import { rateLimits } from '../../shared/config/rate-limits.ts'
 import type { ExecuteConfig } from '../../shared/config/read-config.ts'
-import { parseCommand } from '../../shared/contract/execute.ts'
+import { makesRuns, parseCommand } from '../../shared/contract/execute.ts'
 import { idempotencyOf } from '../../shared/contract/idempotency-key.ts'
 import { runIdOf } from '../../shared/contract/input.ts'
 import { percentageOf } from '../../shared/contract/present.ts'
@@ -9,6 +10,8 @@ import { requireCaller } from '../../shared/http/auth.ts'
 import { readJson } from '../../shared/http/body.ts'
 import { createApp } from '../../shared/http/create-app.ts'
 import type { App } from '../../shared/http/env.ts'
+import { limitRate } from '../../shared/http/limit-rate.ts'
+import { RateLimiter } from '../../shared/http/rate-limiter.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
 import type { ExecutePorts } from './ports.ts'
 import { runCommand } from './run-command.ts'
@@ -27,14 +30,18 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
     errorFields: { success: false },
   })
   const auth = requireCaller(identity)
+  const limiter = new RateLimiter(ports.cache, rateLimits(config))
+  const write = limitRate(limiter, 'write')
   const limits = { maxBytes: config.maxBodyBytes }
 
   route(app, servicePaths(config.mounted, PATHS), {
     POST: [
       auth,
+      write,
       async (context) => {
         const body = await readJson(context, limits)
         const command = parseCommand(body)
+        if (makesRuns(command)) limiter.take('create', context.get('caller'))
         const idempotency = idempotencyOf(context.req.header('idempotency-key'), body)
         const { status, answer } = await runCommand(
           config,
@@ -51,6 +58,7 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
   route(app, ['/agent/cancel'], {
     POST: [
       auth,
+      write,
       async (context) => {
         const body = await readJson(context, limits)
         const command = { action: 'stop' as const, run_id: runIdOf(body.run_id, body.task_id) }
@@ -63,6 +71,7 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
   route(app, ['/agent/runs'], {
     GET: [
       auth,
+      limitRate(limiter, 'read'),
       async (context) => {
         const { runs, has_more } = await listRuns(
           ports,

@@ -1,4 +1,5 @@
 import type { Handler } from 'hono'
+import { rateLimits } from '../../shared/config/rate-limits.ts'
 import type { LogsConfig } from '../../shared/config/read-config.ts'
 import { runIdOf } from '../../shared/contract/input.ts'
 import { parseLogs } from '../../shared/contract/logs.ts'
@@ -9,6 +10,8 @@ import { requireCaller } from '../../shared/http/auth.ts'
 import { readJson } from '../../shared/http/body.ts'
 import { createApp } from '../../shared/http/create-app.ts'
 import type { App, AppEnv } from '../../shared/http/env.ts'
+import { limitRate } from '../../shared/http/limit-rate.ts'
+import { RateLimiter } from '../../shared/http/rate-limiter.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
 import type { LogsPorts } from './ports.ts'
 import { streamHandler } from './stream-handler.ts'
@@ -27,7 +30,9 @@ export function logsApp(config: LogsConfig, ports: LogsPorts): App {
     ready: () => store.ready(),
   })
   const auth = requireCaller(identity)
-  const stream = streamHandler(config, ports)
+  const limiter = new RateLimiter(ports.cache, rateLimits(config))
+  const read = limitRate(limiter, 'read')
+  const stream = streamHandler(config, ports, limiter)
 
   const polling: Handler<AppEnv> = async (context) => {
     const request = parseLogs(context.req.query())
@@ -50,6 +55,7 @@ export function logsApp(config: LogsConfig, ports: LogsPorts): App {
         return await next()
       },
       auth,
+      read,
       polling,
     ],
   })
@@ -61,6 +67,7 @@ export function logsApp(config: LogsConfig, ports: LogsPorts): App {
   route(app, ['/agent/stream-ticket'], {
     POST: [
       auth,
+      read,
       async (context) => {
         const body = await readJson(context, { maxBytes: config.maxBodyBytes })
         const ticket = await issueTicket(ports, context.get('caller'), runIdOf(body.run_id, body.task_id))

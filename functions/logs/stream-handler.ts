@@ -11,6 +11,7 @@ import { type StopReason, streamRun } from '../../shared/engine/stream-run.ts'
 import { type TailItem, tailLog } from '../../shared/engine/tail-log.ts'
 import type { AppContext } from '../../shared/http/env.ts'
 import { MethodNotAllowed } from '../../shared/http/errors.ts'
+import type { RateLimiter } from '../../shared/http/rate-limiter.ts'
 import { sse } from '../../shared/http/sse.ts'
 import type { LogsPorts } from './ports.ts'
 import { createStreamCaller, type StreamCaller } from './stream-caller.ts'
@@ -22,7 +23,7 @@ export type StreamHandler = (context: AppContext, kind: 'plain' | 'named', query
 const TICKET_ID_CHARACTERS = 16
 
 /** Answers a stream: who reads, from where, then frames until the run's end or an earlier one. */
-export function streamHandler(config: LogsConfig, ports: LogsPorts): StreamHandler {
+export function streamHandler(config: LogsConfig, ports: LogsPorts, limiter: RateLimiter): StreamHandler {
   const callerOf = createStreamCaller(ports, config)
 
   return async (context, kind, query) => {
@@ -31,6 +32,7 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts): StreamHandl
     const runId = runIdOf(isBlank(query.run_id) ? undefined : query.run_id, query.task_id)
     const caller = await callerOf(context, runId)
     const { principal, ticket } = caller
+    limiter.take('stream', principal)
     const lastId = context.req.header('last-event-id') ?? query.last_event_id
     const position = await startOf(ports, caller, runId, lastId, query)
     const known = position.seq > 0 || position.part > 0

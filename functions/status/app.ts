@@ -1,6 +1,7 @@
 import { createIdentity } from '../../shared/adapters/jose/identity.ts'
 import { createLog } from '../../shared/adapters/pino/log.ts'
 import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
+import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { StatusConfig } from '../../shared/config/read-config.ts'
 import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
@@ -26,6 +27,7 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
     log,
     identity: createIdentity(config.issuers),
     store,
+    cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     artifacts: lazy(async () =>
       (await import('../../shared/adapters/supabase/storage.ts')).createArtifacts(supabase),
     ),

@@ -1,3 +1,4 @@
+import { rateLimits } from '../../shared/config/rate-limits.ts'
 import type { StatusConfig } from '../../shared/config/read-config.ts'
 import { showStatus } from '../../shared/contract/show-status.ts'
 import { parseStatus } from '../../shared/contract/status.ts'
@@ -6,8 +7,11 @@ import { requireCaller } from '../../shared/http/auth.ts'
 import { readJson } from '../../shared/http/body.ts'
 import { createApp } from '../../shared/http/create-app.ts'
 import type { App } from '../../shared/http/env.ts'
+import { limitRate } from '../../shared/http/limit-rate.ts'
+import { RateLimiter } from '../../shared/http/rate-limiter.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
 import type { Artifacts } from '../../shared/ports/blobs.ts'
+import type { Cache } from '../../shared/ports/cache.ts'
 import type { Identity } from '../../shared/ports/identity.ts'
 import type { Log } from '../../shared/ports/log.ts'
 import type { FrontStore } from '../../shared/ports/store.ts'
@@ -16,6 +20,7 @@ export interface StatusPorts {
   log: Log
   identity: Identity
   store: FrontStore
+  cache: Cache
   artifacts: () => Promise<Artifacts>
 }
 
@@ -34,6 +39,7 @@ export function statusApp(config: StatusConfig, ports: StatusPorts): App {
   route(app, servicePaths(config.mounted, PATHS), {
     POST: [
       requireCaller(identity),
+      limitRate(new RateLimiter(ports.cache, rateLimits(config)), 'read'),
       async (context) => {
         const request = parseStatus(await readJson(context, { maxBytes: config.maxBodyBytes }))
         return context.json(showStatus(await readRun(ports, context.get('caller'), request), request))

@@ -110,6 +110,40 @@ export const common = {
 
 /** Settings of the functions that users call. */
 export const front = {
+  // Two a second: more than a person or a front end starts. How many may be open at once is bounded too.
+  rateCreates: setting(
+    'RATE_CREATES_PER_MINUTE',
+    'runs a user may make in a minute',
+    whole(1, 10_000_000),
+    120,
+  ),
+  // Five a second: stop, pause, answer, delete, and what scripts do with them.
+  rateWrites: setting(
+    'RATE_WRITES_PER_MINUTE',
+    'calls of execute of a user in a minute',
+    whole(1, 10_000_000),
+    300,
+  ),
+  // Front ends poll every 1 to 2 s: room for twenty open tabs.
+  rateReads: setting(
+    'RATE_READS_PER_MINUTE',
+    'calls of status and logs of a user in a minute',
+    whole(1, 10_000_000),
+    1200,
+  ),
+  // A stream lasts minutes; an EventSource whose network comes and goes asks again every second.
+  rateStreams: setting(
+    'RATE_STREAMS_PER_MINUTE',
+    'streams a user may open in a minute',
+    whole(1, 10_000_000),
+    300,
+  ),
+  rateTenantFactor: setting(
+    'RATE_TENANT_FACTOR',
+    'a tenant may ask so many times as often as one of its users',
+    whole(1, 1_000_000),
+    20,
+  ),
   issuers: setting('TRUSTED_ISSUERS', 'JSON list of the projects whose users may call', issuersSchema),
   allowedOrigins: setting(
     'ALLOWED_ORIGINS',
@@ -194,6 +228,15 @@ export const logs = {
     whole(1, 3600),
     60,
   ),
+  // Tabs of one person with a run each; a stream that is open costs memory here and a subscription.
+  maxStreamsPerUser: setting(
+    'MAX_STREAMS_PER_USER',
+    'streams of a user that may be open at once',
+    whole(1, 1_000_000),
+    50,
+  ),
+  // An idle reader takes about 0.1 MB; 2,000 fit beside the rest in 512 MB.
+  maxStreams: setting('MAX_STREAMS', 'streams that one process holds open', whole(1, 1_000_000), 2000),
   // A reader with full buffers that takes nothing for so long is gone or hostile; what it missed it gets on its next connection.
   slowReaderSeconds: setting(
     'SLOW_READER_SECONDS',

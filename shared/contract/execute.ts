@@ -128,6 +128,13 @@ export function parseCommand(body: Record<string, unknown>): Command {
   }
 }
 
+/** Whether a command may lead to new runs, which are limited more than other calls. */
+export function makesRuns(command: Command): boolean {
+  const { action } = command
+  if (action === 'bulk') return command.verb === 'retry'
+  return action === 'create' || action === 'retry' || action === 'retry_step' || action === 'fork'
+}
+
 /** A tag stands for many runs only where no single one is named. */
 function isBulk(body: Record<string, unknown>, action: unknown): action is BulkVerb {
   const { tag, run_id, task_id } = body

@@ -9,12 +9,16 @@ import { errorResponse } from './errors.ts'
 import { addProbes } from './probes.ts'
 import { requestIdOf } from './request-id.ts'
 
+/** A year, and for this host only: what else its domain serves is not ours to decide. */
+const STRICT_TRANSPORT = 'max-age=31536000'
+
 /**
  * The base of every service: request ids, CORS, security headers, access log, errors, probes, documents. Routes are added with
  * route().
  */
 export function createApp(options: AppOptions): App {
   const app = new Hono<AppEnv>({ strict: false })
+  const isEncrypted = options.publicBaseUrl.startsWith('https:')
 
   app.use(async (context, next) => {
     const requestId = requestIdOf(context.req.header('x-request-id'))
@@ -26,6 +30,7 @@ export function createApp(options: AppOptions): App {
     headers.set('x-content-type-options', 'nosniff')
     headers.set('referrer-policy', 'no-referrer')
     headers.set('cross-origin-resource-policy', 'cross-origin')
+    if (isEncrypted) headers.set('strict-transport-security', STRICT_TRANSPORT)
     if (!headers.has('content-security-policy')) {
       headers.set('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
     }

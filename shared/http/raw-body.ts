@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts'
-import { limitBody } from './body.ts'
+import { broken, limitBody } from './body.ts'
 import type { AppContext } from './env.ts'
 
 /** The body as it was sent, for signatures: parsing and writing it again would break them. Refused over the limit before it is read. */
@@ -14,5 +14,5 @@ export async function rawBody(context: AppContext, maxBytes: number): Promise<st
 
 export async function rawBytes(context: AppContext, maxBytes: number): Promise<Uint8Array> {
   await limitBody(context, maxBytes)
-  return new Uint8Array(await context.req.arrayBuffer())
+  return new Uint8Array(await context.req.arrayBuffer().catch(broken))
 }

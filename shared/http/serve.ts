@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import type { ConfigError } from '../core/config-error.ts'
 import type { Log } from '../ports/log.ts'
+import { answerBrokenRequests } from './broken-requests.ts'
 import type { AppEnv } from './env.ts'
 
 /** What listens: the fetch function of a hono app, or of several behind one. */
@@ -20,6 +21,17 @@ export interface ServeOptions {
   onDrain: () => void
   /** Called when the last request is answered: adapters let go of their connections. */
   onClosed: () => Promise<void>
+  /** Other limits than ours, for tests. */
+  limits?: Partial<ConnectionLimits>
+}
+
+export interface ConnectionLimits {
+  keepAliveMs: number
+  headersMs: number
+  requestMs: number
+  checkMs: number
+  headerBytes: number
+  connections: number
 }
 
 export interface Running {
@@ -30,26 +42,41 @@ export interface Running {
   refused?: Promise<ConfigError>
 }
 
-/** Longer than proxies keep idle connections (queue-proxy 90 s, large load balancers 600 s): they, not we, close first. */
-const KEEP_ALIVE_MS = 620_000
-/** A request's headers must be here in 30 s and all of it in 2 minutes: a slow-loris connection costs no more. */
-const HEADERS_MS = 30_000
-const REQUEST_MS = 120_000
-/** A token has at most 8 KiB; the rest of the headers fits beside it. */
-const MAX_HEADER_BYTES = 16 * 1024
-const CHECK_MS = 5000
+const LIMITS: ConnectionLimits = {
+  /** Longer than proxies keep idle connections (queue-proxy 90 s, large load balancers 600 s): they, not we, close first. */
+  keepAliveMs: 620_000,
+  /** A request's headers must be here in 30 s and all of it in 2 minutes: a slow-loris connection costs no more. */
+  headersMs: 30_000,
+  requestMs: 120_000,
+  checkMs: 5000,
+  /** A token has at most 8 KiB; the rest of the headers fits beside it. */
+  headerBytes: 16 * 1024,
+  /** Twice the streams that one process holds; an idle connection takes about 10 KB. Further ones are closed unanswered. */
+  connections: 4096,
+}
+/** Dropped connections are told to the log at most so often: whoever floods us should not fill the log as well. */
+const DROP_LOG_MS = 60_000
 
 export function serve(app: Served, options: ServeOptions): Promise<Running> {
+  const limits = { ...LIMITS, ...options.limits }
   const server = createAdaptorServer({
     fetch: (request, env) => app.fetch(request, env as AppEnv['Bindings']),
     serverOptions: {
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      connectionsCheckingInterval: CHECK_MS,
+      keepAliveTimeout: limits.keepAliveMs,
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      maxHeaderSize: limits.headerBytes,
+      connectionsCheckingInterval: limits.checkMs,
     },
   }) as Server
+  server.maxConnections = limits.connections
+  let toldAt = Number.NEGATIVE_INFINITY
+  server.on('drop', () => {
+    if (performance.now() - toldAt < DROP_LOG_MS) return
+    toldAt = performance.now()
+    options.log?.warn({ count: limits.connections }, 'too many connections: new ones are closed')
+  })
+  answerBrokenRequests(server, limits)
 
   let closing: Promise<void> | undefined
   const close = () => {

@@ -131,6 +131,42 @@ export function cacheSuite(name: string, create: () => Promise<CacheUnderTest>):
       expect(await subject.cache.hasFlag('f')).toBe(true)
     })
 
+    test('flags are gone when they are forgotten', async () => {
+      await subject.cache.setFlag('f', 60)
+      await subject.cache.setFlag('kept', 60)
+      await subject.cache.forget([])
+      await subject.cache.forget(['f', 'never there'])
+      expect([await subject.cache.hasFlag('f'), await subject.cache.hasFlag('kept')]).toEqual([false, true])
+    })
+
+    test('counts, and answers what it counted', async () => {
+      const { cache } = subject
+      const add = (name: string, by: number, ttlSeconds = 60) => ({ name, by, ttlSeconds })
+      expect(await cache.addCounts([])).toEqual([])
+      expect(await cache.addCounts([add('a', 2), add('b', 0), add('a', 3)])).toEqual([2, 0, 5])
+      expect(await cache.addCounts([add('b', 0), add('a', 0)])).toEqual([0, 5])
+      expect(await cache.addCounts([add('short', 1, 1)])).toEqual([1])
+      await new Promise((resolve) => setTimeout(resolve, 1100))
+      expect(await cache.addCounts([add('short', 0), add('a', 1)])).toEqual([0, 6])
+      const many = await Promise.all(Array.from({ length: 20 }, () => cache.addCounts([add('many', 1)])))
+      expect(many.map((values) => values?.[0]).toSorted((a = 0, b = 0) => a - b)).toEqual(
+        Array.from({ length: 20 }, (_, n) => n + 1),
+      )
+    })
+
+    test('knows who is in a set until they leave or their time is over', async () => {
+      const { cache } = subject
+      expect(await cache.enter('set', 'a', 60)).toBe(1)
+      expect(await cache.enter('set', 'b', 1)).toBe(2)
+      expect(await cache.enter('set', 'a', 60)).toBe(2)
+      expect(await cache.enter('other', 'a', 60)).toBe(1)
+      await new Promise((resolve) => setTimeout(resolve, 1100))
+      expect(await cache.enter('set', 'c', 60)).toBe(2)
+      await cache.leave('set', 'a')
+      await cache.leave('set', 'stranger')
+      expect(await cache.enter('set', 'c', 60)).toBe(1)
+    })
+
     test('when it is down nothing throws, and subscriptions end', async () => {
       const reader = follow('a')
       await reader.ready
@@ -140,6 +176,10 @@ export function cacheSuite(name: string, create: () => Promise<CacheUnderTest>):
       await subject.cache.publish('a', ['x'])
       await subject.cache.setFlag('g', 60)
       expect(await subject.cache.hasFlag('f')).toBe(false)
+      await subject.cache.forget(['f'])
+      await subject.cache.leave('s', 'm')
+      expect(await subject.cache.addCounts([{ name: 'c', by: 1, ttlSeconds: 5 }])).toBeNull()
+      expect(await subject.cache.enter('s', 'm', 5)).toBeNull()
       await follow('a').ended
     })
   })

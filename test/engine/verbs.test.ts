@@ -507,6 +507,35 @@ describe('for all runs of a tag', () => {
     expect(rest.publications).toEqual([])
   })
 
+  it('makes runs only while there are places, as do fork and retry of a step', async () => {
+    const who = principal()
+    const ended = []
+    for (let n = 0; n < 3; n++) ended.push((await e.create(who, { tags: ['places'] })).run.id)
+    await bulk(who, 'stop', 'places')
+    const few = { ...limits, max_open_runs_per_user: 2 }
+    const tooMany = { code: 'too_many_runs', status: 429 }
+    const answer = await verbs.bulkRuns({
+      principal: who,
+      tag: 'places',
+      verb: 'retry',
+      limits: few,
+      opening_credits: 10_000,
+    })
+    expect(answer.results.map((result) => (result.ok ? 'made' : result.code))).toEqual([
+      'made',
+      'made',
+      'too_many_runs',
+    ])
+    const fork = { principal: who, run_id: ended[0] ?? '', limits: few, idempotency: null }
+    await expect(verbs.forkRun({ ...fork, from_step: 0, message: null })).rejects.toMatchObject(tooMany)
+    const made = answer.results.flatMap((result) =>
+      result.ok && result.new_run_id ? [result.new_run_id] : [],
+    )
+    await verbs.cancelRun({ principal: who, run_id: made[0] ?? '' })
+    await verbs.forkRun({ ...fork, from_step: 0, message: null })
+    await expect(verbs.forkRun({ ...fork, from_step: 0, message: null })).rejects.toMatchObject(tooMany)
+  })
+
   it('does not wait in a circle with the steps of its runs', async () => {
     const who = principal()
     respond = script([[write('a')], [write('b')], [say('End.')]])

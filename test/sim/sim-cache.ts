@@ -35,6 +35,14 @@ export class SimCache {
           'cache.hasFlag',
           () => up() && (this.#flags.get(name) ?? 0) > kernel.now_ms,
         ),
+      // limits are kept by what stands before the engine, which is not simulated
+      addCounts: async () => null,
+      enter: async () => null,
+      leave: async () => {},
+      forget: (names) =>
+        callPort(this.#around, process, 'cache.forget', () => {
+          if (up()) for (const name of names) this.#flags.delete(name)
+        }),
     }
   }
 }

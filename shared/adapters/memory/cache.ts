@@ -3,7 +3,7 @@ import type { Cache } from '../../ports/cache.ts'
 export interface MemoryCache extends Cache {
   /** With false it behaves as a cache that is down, and open subscriptions end. */
   setAvailable(available: boolean): void
-  /** Forgets flags and ends subscriptions, as a restart of the server does. */
+  /** Forgets everything and ends subscriptions, as a restart of the server does. */
   restart(): void
 }
 
@@ -21,6 +21,8 @@ export function createMemoryCache(options: { now?: () => number } = {}): MemoryC
   const now = options.now ?? Date.now
   const readers = new Map<string, Set<Reader>>()
   const flags = new Map<string, number>()
+  const counts = new Map<string, { value: number; untilMs: number }>()
+  const sets = new Map<string, Map<string, number>>()
   let available = true
 
   const endAll = () => {
@@ -76,12 +78,45 @@ export function createMemoryCache(options: { now?: () => number } = {}): MemoryC
 
     hasFlag: (name) => Promise.resolve(available && (flags.get(name) ?? 0) > now()),
 
+    addCounts(additions) {
+      if (!available) return Promise.resolve(null)
+      for (const [name, { untilMs }] of counts) if (untilMs <= now()) counts.delete(name)
+      const values = additions.map(({ name, by, ttlSeconds }) => {
+        const value = (counts.get(name)?.value ?? 0) + by
+        if (by !== 0) counts.set(name, { value, untilMs: now() + ttlSeconds * 1000 })
+        return value
+      })
+      return Promise.resolve(values)
+    },
+
+    enter(name, member, ttlSeconds) {
+      if (!available) return Promise.resolve(null)
+      const set = sets.get(name) ?? new Map<string, number>()
+      for (const [known, untilMs] of set) if (untilMs <= now()) set.delete(known)
+      sets.set(name, set.set(member, now() + ttlSeconds * 1000))
+      return Promise.resolve(set.size)
+    },
+
+    leave(name, member) {
+      const set = available ? sets.get(name) : undefined
+      set?.delete(member)
+      if (set?.size === 0) sets.delete(name)
+      return Promise.resolve()
+    },
+
+    forget(names) {
+      if (available) for (const name of names) flags.delete(name)
+      return Promise.resolve()
+    },
+
     setAvailable(next) {
       available = next
       if (!next) endAll()
     },
     restart() {
       flags.clear()
+      counts.clear()
+      sets.clear()
       endAll()
     },
   }

@@ -18,6 +18,9 @@ export interface CacheOptions {
   log?: Log
 }
 
+/** A set that nobody enters any more goes after so long; its members go by their own times. */
+const SET_SECONDS = 3600
+
 /** A bigger message is left out: subscribers would cut the connection, and read the same from the database anyway. */
 const MAX_MESSAGE_CHARACTERS = 512 * 1024
 
@@ -115,6 +118,51 @@ export function createCache(options: CacheOptions): Cache {
     },
 
     hasFlag: (name) => attempt(false, async (redis) => (await redis.exists(name)) === 1),
+
+    async addCounts(additions) {
+      if (additions.length === 0) return []
+      return attempt(null, async (redis) => {
+        const pipeline = redis.pipeline()
+        for (const { name, by, ttlSeconds } of additions) {
+          if (by === 0) pipeline.get(name)
+          else {
+            pipeline.incrby(name, by)
+            pipeline.expire(name, Math.max(1, Math.ceil(ttlSeconds)))
+          }
+        }
+        const answers = await pipeline.exec<unknown[]>()
+        let place = 0
+        return additions.map(({ by }) => {
+          const value = Number(answers[place] ?? 0)
+          place += by === 0 ? 1 : 2
+          return Number.isFinite(value) ? value : 0
+        })
+      })
+    },
+
+    enter: (set, member, ttlSeconds) =>
+      attempt(null, async (redis) => {
+        const nowMs = Date.now()
+        const pipeline = redis.pipeline()
+        pipeline.zremrangebyscore(set, 0, nowMs)
+        pipeline.zadd(set, { score: nowMs + ttlSeconds * 1000, member })
+        pipeline.expire(set, Math.max(SET_SECONDS, Math.ceil(ttlSeconds)))
+        pipeline.zcard(set)
+        return Number((await pipeline.exec<unknown[]>())[3])
+      }),
+
+    async leave(set, member) {
+      await attempt(undefined, async (redis) => {
+        await redis.zrem(set, member)
+      })
+    },
+
+    async forget(names) {
+      if (names.length === 0) return
+      await attempt(undefined, async (redis) => {
+        await redis.del(...names)
+      })
+    },
   }
 }
 
