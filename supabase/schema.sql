@@ -279,6 +279,8 @@ CREATE INDEX principals_user ON private.principals USING btree (user_id)
 CREATE UNIQUE INDEX revoked_keys_pkey ON private.revoked_keys USING btree (issuer, key_id)
 CREATE UNIQUE INDEX run_transitions_pkey ON private.run_transitions USING btree (from_status, to_status)
 CREATE INDEX runs_deadline ON private.runs USING btree (deadline_at) WHERE (deadline_at IS NOT NULL)
+CREATE INDEX runs_open_tenant ON private.runs USING btree (tenant_id) WHERE (deadline_at IS NOT NULL)
+CREATE INDEX runs_open_user ON private.runs USING btree (user_id) WHERE (deadline_at IS NOT NULL)
 CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
 CREATE UNIQUE INDEX steps_pkey ON private.steps USING btree (run_id, step_number)
 CREATE INDEX steps_unsettled ON private.steps USING btree (run_id) WHERE (state = 'settling'::text)
@@ -366,6 +368,7 @@ storage.objects agent_service_remove: DELETE to agent_step using ((bucket_id = A
 storage.objects agent_service_write: INSERT to agent_step using - with check (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text]))
 
 -- Triggers
+CREATE TRIGGER hold_open_runs AFTER INSERT ON private.runs FOR EACH ROW EXECUTE FUNCTION private.hold_open_runs()
 CREATE TRIGGER keep_blobs AFTER INSERT ON private.workspace_files REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.keep_blobs()
 CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
 
@@ -379,7 +382,9 @@ private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
+private.check_create(p_user uuid, p_tenant uuid, p_checks jsonb) agent_engine, definer, agent_front, 1b95b6e5ff7321b7fbceb2a63099b458
 private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3bc06f61d18bdd82e
+private.check_open_runs(p_user uuid, p_tenant uuid, p_limits jsonb, p_extra integer) agent_engine, invoker, nobody else, fd3de24a899d06bfc9378b71c6f35812
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
 private.claim(p jsonb) agent_engine, invoker, nobody else, ebb14fd435d91e0706bf0e6a771c67ed
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
@@ -393,6 +398,7 @@ private.fail(p_status integer, p_code text, p_message text, p_detail text) agent
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, e7acc7f44ae66581cae4471740e6d035
+private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
@@ -441,7 +447,7 @@ public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f
 public.agent_objects_removed(p jsonb) agent_engine, definer, agent_step, 9a3a464ef8dafdc4261d41060c6244ca
 public.agent_park_step(p jsonb) agent_engine, definer, agent_step, 9cd8531ad5c26097668bd471e1f08785
 public.agent_pause_run(p jsonb) agent_front, definer, agent_api, c4262d4ae975cc303d2ebb790991c2dd
-public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, cef3984238660f733639c761fd77d004
+public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, 4292202112a35c429474a6686399c4aa
 public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71d68e5e93b50f643f03a
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b

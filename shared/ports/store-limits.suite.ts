@@ -41,8 +41,27 @@ export const limitCases: readonly StoreCase[] = [
       expect(
         (await front.listRuns({ principal: who, limit: 10, before: null, status: null })).runs,
       ).toHaveLength(3)
+      const fork = { principal: who, run_id: first.run.id, from_step: 0, message: null }
+      await expect(front.forkRun({ ...fork, limits, idempotency: null })).rejects.toMatchObject(tooMany)
       await front.cancelRun({ principal: who, run_id: second.run.id })
       expect((await retry()).run.status).toBe('queued')
+    },
+  ],
+  [
+    'a verb for a tag makes runs while there are places, and says which found none',
+    async ({ front }) => {
+      const who = someone()
+      const limits = { ...LIMITS, max_open_runs_per_user: 2 }
+      const bulk = (verb: 'stop' | 'retry') =>
+        front.bulkRuns({ principal: who, tag: 't', verb, limits, opening_credits: 1000 })
+      for (let n = 0; n < 3; n++) await front.createRun(newRun(who, { tags: ['t'] }))
+      await bulk('stop')
+      const { results } = await bulk('retry')
+      expect(results.map((result) => (result.ok ? 'made' : result.code))).toEqual([
+        'made',
+        'made',
+        'too_many_runs',
+      ])
     },
   ],
   [
