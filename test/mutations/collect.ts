@@ -6,6 +6,7 @@ export interface Case {
   run: () => unknown
   /** Functions of the database that it calls; unknown before it was measured. */
   calls?: Set<string>
+  milliseconds?: number
 }
 export interface Suite {
   file: string

@@ -29,6 +29,7 @@ export async function measure(
   for (const suite of suites) {
     let counted: pg.Client | undefined
     let before = ''
+    let began = performance.now()
     const read = async (): Promise<string[]> => {
       counted ??= await connect(await onlyTestDatabase(connect))
       const { rows } = await counted.query<{ n: string; count: string | null }>(
@@ -38,11 +39,13 @@ export async function measure(
     }
     const remember = async () => {
       before = (await read()).join()
+      began = performance.now()
     }
     const noticed = await runSuite(
       { ...suite, before: [...suite.before, remember] },
       suite.cases,
       async (done) => {
+        done.milliseconds = performance.now() - began
         const known = new Set(before.split(','))
         const now = await read()
         before = now.join()
@@ -51,9 +54,12 @@ export async function measure(
             .filter((entry) => !known.has(entry))
             .map((entry) => functions[Number.parseInt(entry, 10)] ?? ''),
         )
+        began = performance.now()
       },
     )
     await counted?.end()
+    // the quick ones are asked first
+    suite.cases.sort((a, b) => (a.milliseconds ?? 0) - (b.milliseconds ?? 0))
     if (noticed !== undefined) return noticed
   }
   return undefined

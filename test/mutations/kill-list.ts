@@ -1,5 +1,7 @@
 /** Test files that notice mutants of the database, fast ones first; paths are relative to this folder. */
 export const SUITES = [
+  '../database/grants.test.ts',
+  '../database/access.test.ts',
   './store-cases.ts',
   '../engine/guards.test.ts',
   '../engine/pause-in-work.test.ts',

@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Mutant } from './mutant.ts'
@@ -14,12 +15,15 @@ const { values } = parseArgs({
     /** At most so many; which, the seed decides. */
     sample: { type: 'string', default: '100000' },
     /** No mutant is begun after that. */
-    minutes: { type: 'string', default: '15' },
+    minutes: { type: 'string', default: '40' },
     /** Only mutants whose name this expression finds. */
     only: { type: 'string', default: '' },
+    /** A file of names, one a line, that are not tested: those that were noticed the last time, while one works on the others. */
+    except: { type: 'string' },
     verbose: { type: 'boolean', default: false },
   },
 })
+const except = new Set(values.except === undefined ? [] : (await readFile(values.except, 'utf8')).split('\n'))
 const print = (line: string) => process.stdout.write(`${line}\n`)
 const began = performance.now()
 const results = new Map<string, { noticed: string | null; milliseconds: number }>()
@@ -34,7 +38,7 @@ function choose(mutants: Mutant[]): Mutant[] {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return state / 2 ** 32
   }
-  const wanted = mutants.filter(({ id }) => new RegExp(values.only).test(id))
+  const wanted = mutants.filter(({ id }) => new RegExp(values.only).test(id) && !except.has(id))
   return wanted
     .map((mutant) => ({ mutant, order: random() }))
     .toSorted((a, b) => a.order - b.order)
@@ -66,7 +70,7 @@ async function work(): Promise<void> {
         results.set(report.id, report)
         if (values.verbose)
           print(
-            `${report.noticed === null ? 'SURVIVED' : 'noticed '} ${report.milliseconds.toFixed(0).padStart(6)} ms  ${report.id.slice(0, 150)}   by ${report.noticed}`,
+            `${report.noticed === null ? 'SURVIVED' : 'noticed '} ${report.milliseconds.toFixed(0).padStart(6)} ms  ${report.id}   by ${report.noticed}`,
           )
       }
       give()
@@ -96,8 +100,15 @@ const stale = SURVIVORS.filter(({ id }) =>
 )
 
 const seconds = ((performance.now() - began) / 1000).toFixed(0)
-const part = tested.length === all.length ? 'all' : `a sample with seed ${values.seed}`
+const part =
+  tested.length === all.length
+    ? 'all'
+    : `chosen by seed ${values.seed}${values.only && `, of ${values.only}`}`
 print(`\n${tested.length} mutants of ${all.length} (${part}) in ${seconds} s, ${values.workers} workers`)
+if (tested.length < wanted.length)
+  print(
+    `${wanted.length - tested.length} were not reached in ${values.minutes} minutes: give more --minutes or another --seed`,
+  )
 print(
   `noticed ${tested.length - survivors.length}, survived ${survivors.length}, of which ${survivors.length - unexplained.length} with a reason\n`,
 )

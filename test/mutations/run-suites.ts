@@ -48,7 +48,7 @@ export async function runSuite(
   }
 }
 
-/** Who noticed lately a mutant of the same target, by target: mostly they notice the next one as well. */
+/** Who noticed lately a mutant of the same function or kind, by its name: mostly they notice the next one as well. */
 const lately = new Map<string, { suite: Suite; title: string }[]>()
 const MAX_LATELY = 12
 

@@ -23,6 +23,11 @@ function tokens(sql: string): Token[] {
 const ENDS = new Set([
   ...['order', 'group', 'limit', 'for', 'returning', 'on', 'union', 'having', ';', 'loop', 'then', 'window'],
 ])
+/** The words that end the condition of a join. */
+const JOIN_ENDS = new Set([...ENDS, 'where', 'join', 'left', 'cross', 'for', ')'])
+/** The words that end what is assigned, returned or selected. */
+const VALUE_ENDS = new Set([...ENDS, 'from', 'into', 'where', ','])
+const QUERY = new Set(['select', 'insert', 'update', 'delete', 'with', 'partition', 'order', 'values', ','])
 /** Assignments to these columns are guards as well: they close, wake, fence or raise. */
 const EFFECTS = new Set([
   ...['fence', 'token', 'state', 'lease_until', 'publication', 'publish_at', 'due_at', 'finished_at'],
@@ -35,10 +40,18 @@ const EFFECTS = new Set([
     'held_at',
     'paused_from',
     'next_step',
+    'to_step',
+    'handed_out',
+    'requested_at',
+    'handed_at',
+    'removed_at',
+    'not_before',
+    'connection',
+    'delivered',
   ],
 ])
 
-/** Mutants of one function, from every condition, conflict clause, row lock and guarding assignment in its text. */
+/** Mutants of one function, from every condition, join, bound, conflict clause, row lock and guarding assignment in its text. */
 export function sqlMutants(name: string, definition: string): Mutant[] {
   const all = tokens(definition)
   const mutants: Mutant[] = []
@@ -65,7 +78,7 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
       else if (text === ')') {
         if (depth === 0) return n
         depth--
-      } else if (depth === 0 && cases === 0 && ends.has(text)) return n
+      } else if (text === '$' || (depth === 0 && cases === 0 && ends.has(text))) return n
     }
     return all.length
   }
@@ -74,12 +87,15 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
     let begin = from
     let depth = 0
     let cases = 0
+    let between = false
     for (let n = from; n < to; n++) {
       const text = all[n]?.text
       if (text === '(') depth++
       else if (text === ')') depth--
       else if (text === 'case') cases++
       else if (text === 'end') cases--
+      else if (depth === 0 && cases === 0 && text === 'between') between = true
+      else if (between && depth === 0 && cases === 0 && text === 'and') between = false
       else if (depth === 0 && cases === 0 && text === by) {
         found.push([begin, n])
         begin = n + 1
@@ -100,6 +116,17 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
         if (all[c]?.text === '(' && endOf(c + 1, new Set()) === d - 1) operands(c + 1, d - 1)
       }
     }
+  }
+  /** Words at the depth of `from` that no condition has: what begins there is a query, a list or a definition. */
+  const isQuery = (from: number, to: number): boolean => {
+    let depth = 0
+    for (let n = from; n < to; n++) {
+      const text = all[n]?.text ?? ''
+      if (text === '(') depth++
+      else if (text === ')') depth--
+      else if (depth === 0 && QUERY.has(text)) return true
+    }
+    return false
   }
   const condition = (from: number, to: number) => {
     add('always', ...span(from, to), 'true')
@@ -128,9 +155,29 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
       const to = endOf(n + 2, new Set([';', 'loop', 'returning']))
       const [, end] = span(n, to)
       add('not locked', start, end, ' ')
+    } else if (text === 'on' && all[n + 1]?.text !== 'conflict') {
+      const to = endOf(n + 1, JOIN_ENDS)
+      if (parts(n + 1, to, 'and').length === 1) add('join dropped', ...span(n + 1, to), 'true')
+      operands(n + 1, to)
+    } else if (text === 'limit') {
+      const to = endOf(n + 1, new Set([...ENDS, 'for']))
+      const [, end] = span(n, to)
+      add('limit dropped', start, end, ' ')
+    } else if ((text === 'greatest' || text === 'least') && all[n + 1]?.text === '(') {
+      const to = endOf(n + 2, new Set())
+      const [, end] = span(n, to + 1)
+      for (const [a, b] of parts(n + 2, to, ',')) add(`${text} of one`, start, end, textOf(a, b))
+    } else if (text === '(') {
+      const to = endOf(n + 1, new Set())
+      if (!isQuery(n + 1, to)) operands(n + 1, to)
+    } else if (text === ':=' || text === 'return' || (text === 'select' && all[n + 1]?.text !== 'distinct')) {
+      operands(n + 1, endOf(n + 1, VALUE_ENDS))
     } else if (text === 'set' && before !== 'do') assignments(n + 1)
   })
 
+  function textOf(from: number, to: number): string {
+    return definition.slice(...span(from, to))
+  }
   function assignments(from: number): void {
     const to = endOf(from, new Set(['where', 'from', 'returning', ';']))
     for (const [a, b] of parts(from, to, ',')) {

@@ -65,15 +65,21 @@ const decidePath = new URL(DECIDE, import.meta.url)
 const decideSource = await readFile(decidePath, 'utf8')
 
 /** The suites look for `template_migrated`: what it is decides what they test. */
-async function tryDatabase(statement: string, target: string): Promise<string | undefined> {
+async function tryDatabase({ apply, target, kind }: Mutant): Promise<string | undefined> {
   await cloned('template_original', 'template_migrated')
-  const refused = await asAdmin('template_migrated', (client) => client.query(statement)).then(
+  const refused = await asAdmin('template_migrated', (client) => client.query(apply)).then(
     () => undefined,
     (error: unknown) => `Postgres: ${error instanceof Error ? error.message : error}`,
   )
   const measured = functions.includes(target)
   return (
-    refused ?? runSuites(suites, target, ({ calls }) => !measured || calls === undefined || calls.has(target))
+    refused ??
+    // a grant is noticed by who noticed the grant before, whatever it is on
+    runSuites(
+      suites,
+      measured ? target : kind,
+      ({ calls }) => !measured || calls === undefined || calls.has(target),
+    )
   )
 }
 let modules = 0
@@ -87,7 +93,7 @@ process.on('message', async (mutant: Mutant | 'end') => {
   if (mutant === 'end') return close()
   const began = performance.now()
   const inModule = mutant.target.endsWith('.ts')
-  const noticed = inModule ? await tryModule(mutant.apply) : await tryDatabase(mutant.apply, mutant.target)
+  const noticed = inModule ? await tryModule(mutant.apply) : await tryDatabase(mutant)
   say({ kind: 'result', id: mutant.id, noticed: noticed ?? null, milliseconds: performance.now() - began })
 })
 process.on('disconnect', close)
