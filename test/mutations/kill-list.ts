@@ -3,6 +3,7 @@ export const SUITES = [
   '../database/grants.test.ts',
   '../database/access.test.ts',
   './store-cases.ts',
+  '../engine/bystanders.test.ts',
   '../engine/guards.test.ts',
   '../engine/pause-in-work.test.ts',
   '../engine/verbs.test.ts',
