@@ -57,7 +57,7 @@ async function grants(client: pg.Client): Promise<Statement[]> {
       select oid::regclass as t, relnamespace = 'public'::regnamespace as exposed, relrowsecurity from pg_class
       where relkind = 'r' and relnamespace in ${SCHEMAS}
     ), functions as (
-      select p.oid::regprocedure as f, p.prosecdef from pg_proc p
+      select p.oid::regprocedure as f, p.prosecdef, p.proconfig from pg_proc p
       where p.pronamespace = 'private'::regnamespace or (p.pronamespace = 'public'::regnamespace and p.proname like 'agent\\_%')
     )
     select t::text as name, 'granted' as kind, privilege || ' to ' || role as definition, format('grant %s on %s to %s', privilege, t, role) as statement
@@ -73,7 +73,7 @@ async function grants(client: pg.Client): Promise<Statement[]> {
     union all
     select f::text, 'opened', 'owner bypasses row security', format('alter function %s owner to postgres', f) from functions where prosecdef
     union all
-    select f::text, 'opened', 'search path', format('alter function %s reset search_path', f) from functions
+    select f::text, 'opened', 'search path', format('alter function %s reset search_path', f) from functions where proconfig is not null
     order by 1, 2, 3`)
   return rows
 }

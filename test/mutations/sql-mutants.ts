@@ -141,7 +141,7 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
     else if (text === 'when' && all[n + 1]?.text !== 'unique_violation') {
       const to = endOf(n + 1, new Set(['then']))
       // `case x when 'a'` chooses among words, which is no condition
-      if (to - n > 2) condition(n + 1, to)
+      if (to - n > 2 && !all[n + 1]?.text.startsWith("'")) condition(n + 1, to)
     } else if (text === 'where') {
       const to = endOf(n + 1, ENDS)
       // of several conjuncts each is dropped by itself
