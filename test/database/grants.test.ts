@@ -1,7 +1,8 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type TestDatabase, testDatabase } from '../../dev/postgres/test-database.ts'
-import { frontStoreOver, type SqlCall, stepStoreOver } from '../../shared/ports/store-functions.ts'
+import type { SqlCall } from '../../shared/ports/sql-call.ts'
+import { frontStoreOver, stepStoreOver } from '../../shared/ports/store-functions.ts'
 
 // What the catalog says about who may do what; access.test.ts shows what comes of it.
 
