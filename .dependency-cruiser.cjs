@@ -33,6 +33,26 @@ module.exports = {
     layer('functions-apart', '^functions/([^/]+)/', ['^shared/', '^functions/$1/']),
     layer('product-knows-no-stack', '^(shared|functions|client)/', ['^(shared|functions|client)/']),
     {
+      name: 'client-imports-types',
+      comment:
+        'The published client has no dependency: of the service it takes types, which the build writes out.',
+      severity: 'error',
+      from: { path: '^client/', pathNot: '\\.test\\.ts$' },
+      to: { pathNot: '^client/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'client-knows-contract',
+      severity: 'error',
+      from: { path: '^client/', pathNot: '\\.test\\.ts$' },
+      to: { pathNot: ['^client/', '^shared/(core|contract)/', '^node_modules/zod/'] },
+    },
+    {
+      name: 'client-for-others',
+      severity: 'error',
+      from: { path: '^(shared|functions|dev|test|bench)/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^client/' },
+    },
+    {
       name: 'core-is-pure',
       severity: 'error',
       from: { path: '^shared/core/', pathNot: '\\.test\\.ts$' },

@@ -163,4 +163,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     onWait: (pid) => console.error(`Process ${pid} is building; waiting for it…`),
   })
   console.log(built ? `Built ${outDir} in ${Date.now() - started} ms` : `${outDir} is up to date`)
+  const { buildClient } = await import('./client/build-client.ts')
+  console.log(`Built ${(await buildClient()).outDir}`)
 }

@@ -24,6 +24,7 @@ const CHECKS: readonly { name: string; command: string[]; node?: boolean }[] = [
       'dev',
       'test',
       'bench',
+      'client',
     ],
     node: true,
   },
