@@ -41,6 +41,10 @@ select 'the group counter is its open members', r.run_id, r.group_open || ' coun
 from private.runs r where r.group_open <> (
   select count(*) from private.steps s where s.run_id = r.run_id and s.kind = 'tool' and s.state = 'open')
 union all
+select 'a call waits for another of its run', q.run_id, 'step ' || q.step_number
+from public.agent_task_queue q where q.waits = 'run' and not exists (
+  select 1 from public.agent_task_queue o where o.run_id = q.run_id and (o.slot is not null or o.waits = 'tenant'))
+union all
 -- 5. No run is silent longer than the bound: lease, sweep and the longest republish (limits.ts) together are under 15 minutes.
 select 'no run is silent', q.run_id, 'step ' || q.step_number || ' due since ' || q.publish_at
 from public.agent_task_queue q where q.publish_at < now() - interval '15 minutes'

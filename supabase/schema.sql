@@ -58,6 +58,7 @@ private.runs.timeout_seconds integer not null
 private.runs.paused_from agent_run_status
 private.runs.held_at timestamp with time zone
 private.runs.deadline_at timestamp with time zone
+private.runs.protocol integer not null default 1
 private.steps.run_id uuid not null
 private.steps.step_number integer not null
 private.steps.step_id uuid not null
@@ -203,6 +204,9 @@ public.agent_task_queue.epoch integer not null
 public.agent_task_queue.publication integer not null default 0
 public.agent_task_queue.due_at timestamp with time zone not null
 public.agent_task_queue.publish_at timestamp with time zone
+public.agent_task_queue.slot integer
+public.agent_task_queue.waits text
+public.agent_task_queue.waiting_since timestamp with time zone
 public.credit_balances.user_id uuid not null
 public.credit_balances.available_credits numeric(10,4) not null
 public.credit_balances.total_credits numeric(10,4) not null
@@ -228,7 +232,16 @@ agent_task_logs agent_task_logs_pkey: PRIMARY KEY (id)
 agent_task_logs agent_task_logs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
 agent_task_logs agent_task_logs_run_seq_key: UNIQUE (run_id, seq)
 agent_task_queue agent_task_queue_pkey: PRIMARY KEY (run_id, step_number)
+agent_task_queue agent_task_queue_place: CHECK (
+CASE waits
+    WHEN 'called'::text THEN (slot IS NOT NULL)
+    WHEN 'run'::text THEN (slot IS NULL)
+    WHEN 'tenant'::text THEN (slot IS NULL)
+    ELSE true
+END)
 agent_task_queue agent_task_queue_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+agent_task_queue agent_task_queue_slot_check: CHECK ((slot > 0))
+agent_task_queue agent_task_queue_waits_check: CHECK ((waits = ANY (ARRAY['run'::text, 'tenant'::text, 'called'::text])))
 credit_balances credit_balances_available_credits_check: CHECK ((available_credits >= (0)::numeric))
 credit_balances credit_balances_pkey: PRIMARY KEY (user_id)
 credit_balances credit_balances_total_credits_check: CHECK ((total_credits >= (0)::numeric))
@@ -315,8 +328,10 @@ CREATE UNIQUE INDEX agent_task_logs_pkey ON public.agent_task_logs USING btree (
 CREATE INDEX agent_task_logs_run_created ON public.agent_task_logs USING btree (run_id, created_at)
 CREATE UNIQUE INDEX agent_task_logs_run_seq_key ON public.agent_task_logs USING btree (run_id, seq)
 CREATE INDEX agent_task_logs_user ON public.agent_task_logs USING btree (user_id, created_at)
+CREATE INDEX agent_task_queue_line ON public.agent_task_queue USING btree (tenant_id, waiting_since) WHERE (waits IS NOT NULL)
 CREATE UNIQUE INDEX agent_task_queue_pkey ON public.agent_task_queue USING btree (run_id, step_number)
 CREATE INDEX agent_task_queue_publish ON public.agent_task_queue USING btree (publish_at) WHERE (publish_at IS NOT NULL)
+CREATE UNIQUE INDEX agent_task_queue_slot ON public.agent_task_queue USING btree (tenant_id, slot) WHERE (slot IS NOT NULL)
 CREATE UNIQUE INDEX credit_balances_pkey ON public.credit_balances USING btree (user_id)
 
 -- Row security
@@ -371,6 +386,7 @@ storage.objects agent_service_write: INSERT to agent_step using - with check (bu
 CREATE TRIGGER hold_open_runs AFTER INSERT ON private.runs FOR EACH ROW EXECUTE FUNCTION private.hold_open_runs()
 CREATE TRIGGER keep_blobs AFTER INSERT ON private.workspace_files REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.keep_blobs()
 CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
+CREATE TRIGGER slot_freed AFTER DELETE ON public.agent_task_queue FOR EACH ROW WHEN (((old.slot IS NOT NULL) OR (old.waits = 'tenant'::text))) EXECUTE FUNCTION private.slot_freed()
 
 -- Functions: owner, security, who may execute, MD5 of the body
 private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6104ebe502ae135b2f0e95a
@@ -378,20 +394,23 @@ private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
 private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 62d29c2fa5df0a2cde097c04d6b21109
-private.awaited(p jsonb) agent_engine, invoker, nobody else, c626404b4e92846a696829db13b1440d
+private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
 private.check_create(p_user uuid, p_tenant uuid, p_checks jsonb) agent_engine, definer, agent_front, 1b95b6e5ff7321b7fbceb2a63099b458
+private.called_up(p_tenant uuid) agent_engine, invoker, nobody else, 0afd314185c49168f458399fa12130e6
+private.cancel_run(p_run uuid) agent_engine, definer, agent_front, 17e96a52db1e7d8d3c3359775c019d1f
 private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3bc06f61d18bdd82e
 private.check_open_runs(p_user uuid, p_tenant uuid, p_limits jsonb, p_extra integer) agent_engine, invoker, nobody else, fd3de24a899d06bfc9378b71c6f35812
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
-private.claim(p jsonb) agent_engine, invoker, nobody else, ebb14fd435d91e0706bf0e6a771c67ed
+private.claim(p jsonb) agent_engine, invoker, nobody else, 8c59f2ec9b5874b09a7e239a5152ff3f
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
 private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, d54813eea785e6814954a9ebcf10ac0a
+private.copy_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, nobody else, e7acc7f44ae66581cae4471740e6d035
 private.cost_of(p_steps jsonb) agent_engine, invoker, nobody else, 2d954d3eac2a94412da8c30fe1641544
-private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, c61ce952facc3a3368a231b0d5af334f
+private.create_once(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, 85a2275049542796485e68d355667756
 private.current_user_id() agent_engine, definer stable, agent_front authenticated, 483faa989e3f478fe3cfc3b25592a4f1
 private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 400ba0d7b4fb66b8a3dfc28accf416a8
 private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
@@ -399,6 +418,8 @@ private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c103
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, e7acc7f44ae66581cae4471740e6d035
 private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
+private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 6b00c7fd255e9930a440591cdafdf3ca
+private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, f0852bfd350baec112daef1602b1d512
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
@@ -408,11 +429,13 @@ private.is_idle(p_run uuid, p_step integer) agent_engine, invoker stable, nobody
 private.is_to_remove(p_bucket text, p_name text) agent_engine, definer stable, agent_step, 043b6ca22d361c66ed1af345f50a0a75
 private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else, 213a6b736a33e1b0096c23f14c4c9c5c
 private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
+private.leave_slot(p_queue agent_task_queue) agent_engine, invoker, nobody else, 309e07e5cec501c0474bc1a2b58f299a
 private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 3382a3737085581fa01e4d57789a8a9a
 private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
 private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
+private.pass_slot(p_tenant uuid, p_slot integer, p_run uuid) agent_engine, invoker, nobody else, 71210559c3853421deb4dc76e19b0a14
 private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3c5deb49082a733a9c0
 private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
@@ -424,11 +447,13 @@ private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stabl
 private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker stable, nobody else, 4834d6d8d35e1e7a1ab8caaa81f4ef1e
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
 private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
+private.slot_freed() agent_engine, invoker, nobody else, ac8b37fa4a795cca55fcaa8b8211ad9b
 private.stale(p_run uuid) agent_engine, invoker stable, nobody else, d699d8ba295f81d75efd68162504ce9a
 private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
 private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker stable, nobody else, 9f46ee1fa95d1831298d40a83ae2bce6
 private.sweep(p jsonb) agent_engine, invoker, nobody else, 6d7c196cc6bb6048a1157ed24fd574e4
 private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 9ab41e4ac7b6dbda5515f5cd0c5e3b56
+private.take_slot(p_queue agent_task_queue, p_parallel jsonb) agent_engine, invoker, nobody else, 196707ac39d8867aef89eebbeaca043b
 private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
 private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
@@ -437,10 +462,10 @@ public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
 public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
-public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 2fc11d8b720410b33512a1accf80dcf8
+public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 529de547aab090ee4d085903e790e186
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
-public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, f9ff23f0196bce4b40be169893becdd3
+public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b
 public.agent_fork_run(p jsonb) agent_front, definer, agent_api, d88cb3fd3a46872b3e030c79168d832a
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
 public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
@@ -453,7 +478,7 @@ public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631e
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
 public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
 public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, 7c82c55da9c65f75d1406d2507069bf1
-public.agent_release_step(p jsonb) agent_engine, definer, agent_step, f8edee3e781de0b84483860c27aa221e
+public.agent_release_step(p jsonb) agent_engine, definer, agent_step, 3bd01a6185ab237f77f1fe53752d2653
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
 public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89

@@ -76,6 +76,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
     settings: {
       leaseSeconds: config.stepLeaseSeconds,
       burst: { steps: config.stepBurst, ms: config.stepBurstMs },
+      parallelCalls: { run: config.runParallelCalls, tenant: config.tenantParallelCalls },
       stepDeadlineSeconds: config.stepDeadlineSeconds,
       jobDeadlineSeconds: config.jobDeadlineSeconds,
       maxTokens: config.maxTokens,

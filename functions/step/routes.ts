@@ -1,6 +1,7 @@
 import type { StepConfig } from '../../shared/config/read-config.ts'
-import { stepMessage } from '../../shared/contract/step.ts'
+import { isNewerMessage, stepMessage } from '../../shared/contract/step.ts'
 import { AppError } from '../../shared/core/errors.ts'
+import { NEWER_RETRY_SECONDS } from '../../shared/core/protocol.ts'
 import { advanceRun } from '../../shared/engine/advance-run.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import { sweep } from '../../shared/engine/sweep.ts'
@@ -43,13 +44,25 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
       async (context) => {
         const started = performance.now()
         const body = await verified(context, '/agent/step', MAX_MESSAGE_BYTES)
-        const message = stepMessage.safeParse(parse(body))
+        const value = parse(body)
+        if (isNewerMessage(value)) {
+          context.get('log').warn({ outcome: 'newer' }, 'a message of newer code is handed back')
+          throw new AppError('unavailable', 'Only newer code can read this message', {
+            retryAfterSeconds: NEWER_RETRY_SECONDS,
+          })
+        }
+        const message = stepMessage.safeParse(value)
         if (!message.success) return poison(context)
         const { run_id, step_number } = message.data
         const advance = await advanceRun(deps, message.data)
         const duration_ms = Math.round(performance.now() - started)
         const count = 'steps' in advance ? advance.steps : 1
         context.get('log').info({ run_id, step_number, outcome: advance.outcome, count, duration_ms }, 'step')
+        if (advance.outcome === 'newer') {
+          throw new AppError('unavailable', 'Only newer code can go on with this run', {
+            retryAfterSeconds: NEWER_RETRY_SECONDS,
+          })
+        }
         if (advance.outcome === 'leased') {
           throw new AppError('unavailable', 'The step is in work', {
             retryAfterSeconds: advance.retryAfterSeconds,

@@ -272,6 +272,19 @@ export const step = {
   // Knative ends a request after 300 s: 30 s are left to commit and answer.
   stepDeadlineSeconds: setting('STEP_DEADLINE_SECONDS', 'time one step may take', whole(5, 570), 270),
   jobDeadlineSeconds: setting('JOB_DEADLINE_SECONDS', 'time a tool job may take', whole(5, 86_400), 900),
+  // A model asks for a handful of calls at once; each is a pod with up to 1 GiB, so that 8 runs at full width fill a tenant's share.
+  runParallelCalls: setting(
+    'RUN_PARALLEL_CALLS',
+    'tool jobs of one run that may be out at once',
+    whole(1, 1000),
+    4,
+  ),
+  tenantParallelCalls: setting(
+    'TENANT_PARALLEL_CALLS',
+    'tool jobs of all runs of a tenant that may be out at once',
+    whole(1, 1000),
+    32,
+  ),
   stepBurst: setting('STEP_BURST', 'steps that one invocation may take', whole(1, 1000), 1),
   stepBurstMs: setting(
     'STEP_BURST_MS',

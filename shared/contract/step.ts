@@ -9,6 +9,19 @@ export const stepMessage = z.strictObject({
   step_number: z.int().min(0).max(MAX_STEP_NUMBER),
 })
 
+/**
+ * Whether a signed message is of a shape that code after this one may have given it: fields that are not known here. It is handed back,
+ * not thrown away; what has only known fields and yet no sense is poison.
+ */
+export function isNewerMessage(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value).some((key) => !Object.hasOwn(stepMessage.shape, key))
+  )
+}
+
 /** Path of the job routes: `/agent/step/job/{run_id}/{step_number}/…`. */
 export const jobPath = z.object({
   run_id: z.uuid(),

@@ -8,7 +8,17 @@ import { checkJob, toolStep } from './tool-step.ts'
 
 export type Advance =
   | {
-      outcome: 'committed' | 'stale' | 'done' | 'final' | 'paused' | 'not_due' | 'unknown' | 'switched_off'
+      outcome:
+        | 'committed'
+        | 'stale'
+        | 'done'
+        | 'final'
+        | 'paused'
+        | 'not_due'
+        | 'unknown'
+        | 'switched_off'
+        | 'busy'
+        | 'newer'
       /** Steps that a burst took, when more than one. */
       steps?: number
     }
@@ -24,7 +34,12 @@ export async function advanceRun(
   message: { run_id: string; step_number: number },
 ): Promise<Advance> {
   const started = performance.now()
-  const answer = await deps.store.claimStep({ ...message, lease_seconds: deps.settings.leaseSeconds })
+  const { leaseSeconds, parallelCalls } = deps.settings
+  const answer = await deps.store.claimStep({
+    ...message,
+    lease_seconds: leaseSeconds,
+    ...(parallelCalls === undefined ? {} : { parallel: { ...parallelCalls, inline_tools: INLINE_TOOLS } }),
+  })
   if (!('claim' in answer)) {
     if (answer.refused === 'final') await removeJobs(deps, answer.jobs_to_remove)
     await deps.scheduler.publish(answer.publications)
@@ -38,6 +53,12 @@ export async function advanceRun(
     void sendLive(deps.cache, message.run_id, [{ t: 'rows', seq: claim.log_seq }])
     const written = await takeStep(deps, claim, { taken, spentMs: performance.now() - started })
     claim = written.claim
+    if (claim !== undefined && written.publications.length > 0) {
+      // calls of other runs that came up for the place of this one: the sweeper has them too
+      void deps.scheduler
+        .publish(written.publications)
+        .catch((err: unknown) => deps.log.warn({ ...message, err }, 'left to the sweeper'))
+    }
     if (claim === undefined) {
       await announce(deps, message.run_id, written)
       return { outcome: written.committed ? 'committed' : 'stale', ...(taken > 1 ? { steps: taken } : {}) }

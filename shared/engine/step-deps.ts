@@ -33,6 +33,8 @@ export interface StepSettings {
   leaseSeconds: number
   /** How long one invocation may go on with further steps of its run; absent: one step an invocation. */
   burst?: { steps: number; ms: number }
+  /** Tool calls that may be out at once, of one run and of all runs of a tenant; absent: no limit. */
+  parallelCalls?: { run: number; tenant: number }
   /** Wall time of one step; exceeding it counts as an attempt. */
   stepDeadlineSeconds: number
   /** Wall time of one tool job, transfer of files included. */

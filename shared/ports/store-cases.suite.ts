@@ -3,6 +3,7 @@ import { frontCases } from './store-front.suite.ts'
 import { jobCases } from './store-jobs.suite.ts'
 import type { StoreCase } from './store-kit.suite.ts'
 import { limitCases } from './store-limits.suite.ts'
+import { parallelCases } from './store-parallel.suite.ts'
 import { removalCases } from './store-removal.suite.ts'
 import { stepCases } from './store-steps.suite.ts'
 import { sweepCases } from './store-sweep.suite.ts'
@@ -16,6 +17,7 @@ export const storeCases: readonly StoreCase[] = [
   ...removalCases,
   ...stepCases,
   ...jobCases,
+  ...parallelCases,
   ...sweepCases,
   ...limitCases,
 ]

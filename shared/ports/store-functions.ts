@@ -1,5 +1,6 @@
 import type { ConfigError } from '../core/config-error.ts'
 import { creditUnits } from '../core/costs.ts'
+import { READS_PROTOCOL, WRITES_PROTOCOL } from '../core/protocol.ts'
 import { modelStep } from '../core/steps.ts'
 import { checkRole } from './role-check.ts'
 import type { SqlCall } from './sql-call.ts'
@@ -27,6 +28,7 @@ export function frontStoreOver(
     createRun: ({ opening_credits, ...input }) =>
       call('agent_create_run', {
         ...input,
+        protocol: WRITES_PROTOCOL,
         opening_units: creditUnits(opening_credits),
         first_step: firstStep,
       }),
@@ -35,6 +37,7 @@ export function frontStoreOver(
     retryRun: ({ opening_credits, ...input }) =>
       call('agent_retry_run', {
         ...input,
+        protocol: WRITES_PROTOCOL,
         opening_units: creditUnits(opening_credits),
         first_step: firstStep,
       }),
@@ -44,6 +47,7 @@ export function frontStoreOver(
     bulkRuns: ({ opening_credits, ...input }) =>
       call('agent_bulk_runs', {
         ...input,
+        protocol: WRITES_PROTOCOL,
         opening_units: creditUnits(opening_credits),
         first_step: firstStep,
       }),
@@ -73,14 +77,18 @@ export function stepStoreOver(
   return {
     // `model_step` is what follows a group whose last member has used up its attempts inside the claim
     claimStep: (input) =>
-      call<ClaimAnswer>('agent_claim_step', { ...input, model_step: modelStep('decide', 0) }),
+      call<ClaimAnswer>('agent_claim_step', {
+        protocol: READS_PROTOCOL,
+        ...input,
+        model_step: modelStep('decide', 0),
+      }),
     renewLease: (input) => call('agent_renew_lease', { ...input }),
-    commitStep: (input) => call('agent_commit_step', { ...input }),
+    commitStep: (input) => call('agent_commit_step', { protocol: WRITES_PROTOCOL, ...input }),
     releaseStep: (input) => call('agent_release_step', { ...input }),
     parkStep: (input) => call('agent_park_step', { ...input }),
-    startJob: (input) => call('agent_start_job', input),
+    startJob: (input) => call('agent_start_job', { protocol: READS_PROTOCOL, ...input }),
     checkJob: (input) => call('agent_check_job', input),
-    finishJob: (input) => call('agent_finish_job', { ...input }),
+    finishJob: (input) => call('agent_finish_job', { protocol: READS_PROTOCOL, ...input }),
     settleAttempt: async (input) => {
       await call('agent_settle_attempt', { ...input })
     },

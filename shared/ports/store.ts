@@ -284,7 +284,11 @@ export interface Claim {
 export type ClaimRefusal =
   /** Jobs of the ended run that are still out. */
   | { refused: 'final'; publications: Publication[]; jobs_to_remove: string[] }
-  | { refused: 'done' | 'paused' | 'not_due' | 'unknown' | 'switched_off'; publications: Publication[] }
+  | {
+      /** busy: its run or tenant has as many calls out as it may; newer: only newer code can read this run. */
+      refused: 'done' | 'paused' | 'not_due' | 'unknown' | 'switched_off' | 'busy' | 'newer'
+      publications: Publication[]
+    }
   | { refused: 'leased'; retry_after_seconds: number; publications: Publication[] }
 
 export type ClaimAnswer = { claim: Claim } | ClaimRefusal
@@ -353,6 +357,19 @@ export interface StepCommit {
   current_phase: number | null
 }
 
+/** How many tool calls may be out at once. Without it a claim has no limit (as code of earlier versions asks). */
+export interface ParallelLimits {
+  run: number
+  tenant: number
+  /** Tools that end within their step: they are not counted. */
+  inline_tools: readonly string[]
+}
+
+/** Version of what a call can read or of what it writes (core/protocol.ts); left out: that of this code. */
+export interface Versioned {
+  protocol?: number
+}
+
 /** Asks a commit to hand back the next claim, so that one invocation can go on (STEP_BURST). */
 export interface BurstClaim {
   lease_seconds: number
@@ -367,7 +384,7 @@ export interface CommitAnswer {
   publications: Publication[]
   /** Sequence number of the run's newest log row. */
   log_seq: number
-  /** Only to a `burst`: the one step that became due, claimed in the same transaction. Then nothing is to be published. */
+  /** Only to a `burst`: the one step that became due, claimed in the same transaction. It is not among the publications. */
   claim?: Claim
 }
 
@@ -393,9 +410,18 @@ export interface ObjectStore {
 
 /** What the step service needs. Its database role may execute these functions and nothing else. */
 export interface StepStore {
-  claimStep(input: { run_id: string; step_number: number; lease_seconds: number }): Promise<ClaimAnswer>
+  claimStep(
+    input: Versioned & {
+      run_id: string
+      step_number: number
+      lease_seconds: number
+      parallel?: ParallelLimits
+    },
+  ): Promise<ClaimAnswer>
   renewLease(input: Fence & { lease_seconds: number }): Promise<{ held: boolean; cancelled: boolean }>
-  commitStep(input: Fence & { commit: StepCommit; burst?: BurstClaim | null }): Promise<CommitAnswer>
+  commitStep(
+    input: Fence & Versioned & { commit: StepCommit; burst?: BurstClaim | null },
+  ): Promise<CommitAnswer>
   /** Gives the step back, to be tried again after the delay: counts as an attempt unless `free`. */
   releaseStep(input: Fence & { delay_seconds: number; error: string; free: boolean }): Promise<CommitAnswer>
   /** Commits the wait for a job; only then is the job made. */
@@ -408,7 +434,9 @@ export interface StepStore {
     },
   ): Promise<CommitAnswer>
   /** The runner's first call: what the job is to do. Rejects: unauthorized, already_answered, not_ready. */
-  startJob(input: { run_id: string; step_number: number; token_sha256: string }): Promise<JobStart>
+  startJob(
+    input: Versioned & { run_id: string; step_number: number; token_sha256: string },
+  ): Promise<JobStart>
   /** Whether this token's job is awaited now, for the door's other routes. Same rejections. */
   checkJob(input: {
     run_id: string
@@ -425,13 +453,15 @@ export interface StepStore {
     owned: boolean
   }>
   /** The job's end, committed once: the same token and body hash get the first answer, another body is `already_answered`. */
-  finishJob(input: {
-    run_id: string
-    step_number: number
-    token_sha256: string
-    body_sha256: string
-    commit: StepCommit
-  }): Promise<CommitAnswer>
+  finishJob(
+    input: Versioned & {
+      run_id: string
+      step_number: number
+      token_sha256: string
+      body_sha256: string
+      commit: StepCommit
+    },
+  ): Promise<CommitAnswer>
   /** The only write after a final status: settles what a step in flight had reserved. */
   settleAttempt(input: Fence & { tokens_used: number; used: boolean }): Promise<void>
   /** Files of the workspace by exact path or below a folder, at most `limit`. */

@@ -5,7 +5,7 @@ const TIMES: Readonly<Record<string, readonly string[]>> = {
   'public.agent_messages': ['created_at'],
   'public.agent_artifacts': ['created_at'],
   'public.agent_task_logs': ['created_at'],
-  'public.agent_task_queue': ['due_at', 'publish_at'],
+  'public.agent_task_queue': ['due_at', 'publish_at', 'waiting_since'],
   'private.runs': ['last_log_at', 'held_at', 'deadline_at'],
   'private.steps': ['lease_until'],
   'private.waits': ['confirmed_at', 'deadline_at', 'finished_at'],

@@ -133,13 +133,45 @@ it('a message whose signature is not exactly right changes nothing and is answer
 
 it.each([
   ['no JSON', 'nonsense'],
-  ['another shape', '{"hello":1}'],
-  ['a field too many', `{"run_id":"${'0'.repeat(8)}-0000-4000-8000-000000000000","step_number":0,"x":1}`],
+  ['no object', '[{"run_id":"00000000-0000-4000-8000-000000000000","step_number":0}]'],
+  ['a field too few', '{"step_number":0}'],
   ['a number too large', '{"run_id":"00000000-0000-4000-8000-000000000000","step_number":99999999999}'],
   ['an empty body', ''],
 ])('a signed message with %s is poison: never to be tried again', async (_name, body) => {
   const answer = await post('/agent/step', body, { 'upstash-signature': await sign(body) })
   expect([answer.status, answer.headers.get('upstash-nonretryable-error')]).toEqual([489, 'true'])
+})
+
+it.each([
+  ['a field too many', '{"run_id":"00000000-0000-4000-8000-000000000000","step_number":0,"x":1}'],
+  ['another shape', '{"version":2,"steps":[{"run":"a","number":1}]}'],
+])('a signed message of newer code (%s) is handed back, not thrown away', async (_name, body) => {
+  const answer = await post('/agent/step', body, { 'upstash-signature': await sign(body) })
+  expect([
+    answer.status,
+    answer.headers.get('retry-after'),
+    answer.headers.get('upstash-nonretryable-error'),
+  ]).toEqual([503, '10', null])
+})
+
+it('a step of a run that newer code has written to is handed back, without an attempt', async () => {
+  const { run } = await e.create(principal())
+  await e.project.sql('update private.runs set protocol = 2 where run_id = $1', [run.id])
+  const body = JSON.stringify({ run_id: run.id, step_number: 0 })
+  const answer = await post('/agent/step', body, { 'upstash-signature': await sign(body) })
+  expect([answer.status, answer.headers.get('retry-after'), await answer.json()]).toMatchObject([
+    503,
+    '10',
+    { code: 'unavailable' },
+  ])
+  const rows = await e.project.sql(
+    'select attempt, fence::int from private.steps where run_id = $1 and step_number = 0',
+    [run.id],
+  )
+  expect(rows).toEqual([{ attempt: 0, fence: 0 }])
+  await e.project.sql('update private.runs set protocol = 1 where run_id = $1', [run.id])
+  const taken = await post('/agent/step', body, { 'upstash-signature': await sign(body) })
+  expect([taken.status, await taken.json()]).toEqual([200, { outcome: 'committed' }])
 })
 
 it('a signed message for a run that does not exist is stale, one over the limit is refused unread', async () => {

@@ -48,6 +48,7 @@ export const FAULTS = [
   'sandbox.rejected',
   'sandbox.done_but_timeout',
   'blobs.rejected',
+  'call.no_slot',
   'user.cancel',
   'user.pause',
   'user.silent',

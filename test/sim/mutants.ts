@@ -184,6 +184,9 @@ function reopen(run: RunTables, step: Step, fence: { fence: number; token: strin
     publication: 9,
     due_at: now,
     publish_at: now,
+    slot: null,
+    waits: null,
+    waiting_since: 0,
   })
 }
 

@@ -63,6 +63,7 @@ export class SimStore {
       const answer = await method(input)
       kernel.note(name, String(input['step_number'] ?? ''))
       this.#oracle.done(name, input, answer)
+      if (isBusy(answer)) faults.happened('call.no_slot')
       this.record?.({ at_ms: kernel.now_ms, name, input, answer })
       return answer
     } catch (error) {
@@ -76,6 +77,10 @@ export class SimStore {
       throw error
     }
   }
+}
+
+function isBusy(answer: unknown): boolean {
+  return typeof answer === 'object' && answer !== null && 'refused' in answer && answer.refused === 'busy'
 }
 
 /** A call that was carried out, for replaying it elsewhere. */

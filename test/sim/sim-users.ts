@@ -40,10 +40,11 @@ export class SimUsers {
     this.#ports = ports
     this.#tables = tables
     const { random } = around
+    const tenant_id = random.chance(0.5) ? random.uuid() : null
     this.#callers = Array.from({ length: random.between(1, 2) }, () => ({
       issuer: 'https://users.example/auth/v1',
       sub: random.uuid(),
-      tenant_id: null,
+      tenant_id,
       user_id_from: 'sub',
       accessToken: '',
       expiresAt: 0,

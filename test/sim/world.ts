@@ -71,6 +71,9 @@ export async function runWorld(
   const blobs = new SimBlobs(around)
   const model = new SimModel(around)
   const burst = random.chance(0.4) ? { steps: random.between(2, 8), ms: 20_000 } : undefined
+  const parallelCalls = random.chance(0.7)
+    ? { run: random.between(1, 3), tenant: random.between(1, 4) }
+    : undefined
   const leaseSeconds = random.pick([5, 15, 30])
   const stepDeadlineSeconds = random.pick([20, 40])
 
@@ -94,6 +97,7 @@ export async function runWorld(
       doorUrl: 'http://door.invalid',
       secret: SECRET,
       ...(burst === undefined ? {} : { burst }),
+      ...(parallelCalls === undefined ? {} : { parallelCalls }),
     },
   })
   const scheduler = new SimScheduler(around, (process, message) => advanceRun(deps(process), message))

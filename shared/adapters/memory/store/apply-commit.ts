@@ -10,6 +10,7 @@ import { addLogs, type NewLine, runEvent, stepEvent, stripNulls } from './logs.t
 import { addMessages } from './messages.ts'
 import { keepBlobs } from './objects.ts'
 import { setStatus } from './set-status.ts'
+import { dequeue } from './slots.ts'
 import { addSteps } from './steps.ts'
 import { DAY, type Database, type RunTables, type Step } from './tables.ts'
 
@@ -26,7 +27,8 @@ export function applyCommit(db: Database, tables: RunTables, step: Step, commit:
   writeFiles(db, tables, step, commit)
   const now = db.now()
   const charged = settleStep(db, tables, step.step_number, true)
-  endStep(tables, step, commit, { now, charged })
+  endStep(step, commit, { now, charged })
+  dequeue(db, tables, step.step_number)
   addMessages(
     db,
     tables,
@@ -86,12 +88,7 @@ function writeFiles(
   run.byte_count = current.reduce((sum, { size }) => sum + size, 0)
 }
 
-function endStep(
-  { queue }: RunTables,
-  step: Step,
-  commit: StepCommit,
-  { now, charged }: { now: number; charged: number },
-): void {
+function endStep(step: Step, commit: StepCommit, { now, charged }: { now: number; charged: number }): void {
   step.status = commit.status
   step.tool_output = commit.output
   step.output_text = commit.output_text
@@ -106,7 +103,6 @@ function endStep(
   step.state = 'done'
   step.token = null
   step.lease_until = null
-  queue.delete(step.step_number)
 }
 
 function stepLines(db: Database, { artifacts }: RunTables, step: Step, commit: StepCommit): NewLine[] {

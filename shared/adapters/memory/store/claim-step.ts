@@ -1,12 +1,14 @@
+import { READS_PROTOCOL } from '../../../core/protocol.ts'
 import { isFinal } from '../../../core/run.ts'
 import { modelStep } from '../../../core/steps.ts'
-import type { Claim, ClaimAnswer, ConversationMessage, StepCommit } from '../../../ports/store.ts'
+import type { Claim, ClaimAnswer, ConversationMessage, StepCommit, StepStore } from '../../../ports/store.ts'
 import { applyCommit } from './apply-commit.ts'
 import { currentFiles } from './files.ts'
 import { handOutOnce } from './hand-out-once.ts'
 import { isoTime } from './iso-time.ts'
 import { addLogs, type NewLine, runEvent, stepEvent } from './logs.ts'
 import { setStatus } from './set-status.ts'
+import { calledUp, leaveSlot, passSlot, takeSlot } from './slots.ts'
 import { unclaimed } from './steps.ts'
 import { type Database, type RunTables, SECOND, type Step, type Wait } from './tables.ts'
 
@@ -16,10 +18,7 @@ const MAX_CONVERSATION_MESSAGES = 400
 const MAX_ENTRIES = 200
 
 /** agent_claim_step: takes the step if it is due, or says why not. */
-export function claimStep(
-  db: Database,
-  input: { run_id: string; step_number: number; lease_seconds: number },
-): ClaimAnswer {
+export function claimStep(db: Database, input: Parameters<StepStore['claimStep']>[0]): ClaimAnswer {
   const tables = db.tables.runs.get(input.run_id)
   if (tables === undefined) return { refused: 'unknown', publications: [] }
   const { run, steps, queue, waits } = tables
@@ -37,14 +36,17 @@ export function claimStep(
   if (step === undefined) return { refused: 'unknown', publications: [] }
   if (step.state !== 'open')
     return { refused: 'done', publications: run.status === 'paused' ? [] : unclaimed(db, tables) }
+  // rows that only newer code understands wait for it, and no attempt is counted
+  if (run.protocol > (input.protocol ?? READS_PROTOCOL)) return { refused: 'newer', publications: [] }
   const kept = waits.get(step.step_number)
   const wait = kept?.finished_at === null ? kept : undefined
   const queued = queue.get(step.step_number)
   if (queued === undefined) throw new Error('an open step is on the queue')
   if (run.status === 'paused' && wait?.kind !== 'job') {
     // an attempt in work keeps its place on the schedule: a resume leaves it alone, and its process may be dead
-    if (step.lease_until === null || step.lease_until <= now) queued.publish_at = null
-    return { refused: 'paused', publications: [] }
+    if (step.lease_until !== null && step.lease_until > now) return { refused: 'paused', publications: [] }
+    queued.publish_at = null
+    return { refused: 'paused', publications: leaveSlot(db, tables, queued) }
   }
   // a second of grace, so that a delivery by another clock is not sent away
   if (queued.due_at > now + SECOND) return { refused: 'not_due', publications: [] }
@@ -54,18 +56,29 @@ export function claimStep(
   }
   if (isSwitchedOff(db, tables, step)) {
     queued.publish_at = now + 60 * SECOND
-    return { refused: 'switched_off', publications: [] }
+    return { refused: 'switched_off', publications: leaveSlot(db, tables, queued) }
   }
   // A check on a job is not an attempt.
   if (step.attempt >= MAX_ATTEMPTS && wait === undefined) {
     const { publications } = applyCommit(db, tables, step, exhausted(step))
-    return { refused: 'done', publications }
+    const called = queued.slot === null ? [] : calledUp(db, run.tenant_id)
+    return { refused: 'done', publications: [...publications, ...called] }
+  }
+  if (step.kind === 'tool' && queued.slot === null && wait === undefined) {
+    if (input.parallel === undefined) {
+      // code from before there were limits: it takes no place, and lets the next one into the line instead
+      if (queued.waits === 'tenant') passSlot(db, tables, null)
+    } else if (!input.parallel.inline_tools.includes(step.tool_name)) {
+      const busy = takeSlot(db, tables, queued, input.parallel)
+      if (busy !== undefined) return busy
+    }
   }
   step.attempt += Number(wait === undefined)
   step.fence += 1
   step.token = db.newId()
   step.lease_until = now + input.lease_seconds * SECOND
   queued.publish_at = step.lease_until + 2 * SECOND
+  queued.waits = null
   begin(db, tables, step, now)
   return { claim: describe(db, tables, { step, wait, leaseSeconds: input.lease_seconds, now }) }
 }

@@ -2,7 +2,11 @@ import type { FinalStatus } from '../../../core/run.ts'
 import { settleStep, usedUnits } from './credits.ts'
 import { addLogs, type NewLine, stepEvent, stripNulls } from './logs.ts'
 import { setStatus } from './set-status.ts'
+import { passOn } from './slots.ts'
 import type { Database, RunTables } from './tables.ts'
+
+/** Of an integer column. */
+const MAX_INTEGER = 2_147_483_647
 
 export interface RunEnd {
   status: FinalStatus
@@ -33,10 +37,13 @@ export function finishRun(db: Database, tables: RunTables, end: RunEnd): number 
     const began = step.status === 'running'
     step.status = began ? 'cancelled' : 'skipped'
     step.completed_at = now
-    step.duration_ms = step.started_at === null ? null : Math.round((now - step.started_at) / 1000)
+    step.duration_ms =
+      step.started_at === null ? null : Math.min(Math.round((now - step.started_at) / 1000), MAX_INTEGER)
     if (began) lines.push(stepEvent(step.step_id, step.tool_name, 'cancelled'))
   }
+  const left = [...queue.values()]
   queue.clear()
+  for (const queued of left) passOn(db, tables, queued)
   for (const wait of waits.values()) wait.finished_at ??= now
   run.deadline_at = null
   run.group_open = 0

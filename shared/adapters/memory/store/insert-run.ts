@@ -1,4 +1,5 @@
 import { AppError } from '../../../core/errors.ts'
+import { WRITES_PROTOCOL } from '../../../core/protocol.ts'
 import { modelStep } from '../../../core/steps.ts'
 import type { Publication } from '../../../ports/scheduler.ts'
 import type { CreateRun } from '../../../ports/store.ts'
@@ -60,6 +61,7 @@ export function insertRun(
       file_count: fields.files.length,
       byte_count: fields.files.reduce((sum, { size }) => sum + size, 0),
       group_open: 0,
+      protocol: WRITES_PROTOCOL,
       max_steps,
       timeout_seconds,
       paused_from: null,

@@ -1,4 +1,5 @@
 import { AppError } from '../../../core/errors.ts'
+import { READS_PROTOCOL, WRITES_PROTOCOL } from '../../../core/protocol.ts'
 import type { CommitAnswer, Fence, ObjectStore, StepStore } from '../../../ports/store.ts'
 import { applyCommit } from './apply-commit.ts'
 import { claimNext } from './claim-next.ts'
@@ -6,6 +7,7 @@ import { claimStep } from './claim-step.ts'
 import { settleStep } from './credits.ts'
 import { currentFiles } from './files.ts'
 import { keepBlobs, objectsRemoved } from './objects.ts'
+import { calledUp, leaveSlot } from './slots.ts'
 import { publicationOf, unclaimed } from './steps.ts'
 import { sweepDue } from './sweep.ts'
 import { type Database, type RunTables, SECOND, type Step, type Wait } from './tables.ts'
@@ -66,8 +68,17 @@ export function stepFunctions(db: Database) {
       throw new AppError('unauthorized', 'Unknown job')
     }
     if (wait.token_sha256 !== call.token_sha256) throw new AppError('unauthorized', 'Unknown job')
+    if (tables.run.protocol > (call.protocol ?? READS_PROTOCOL)) {
+      throw new AppError('not_ready', 'Only newer code can go on with this run', { retryAfterSeconds: 1 })
+    }
     return { tables, wait, step }
   }
+
+  /** With those that came up for the place of the step that ended. */
+  const withCalled = (answer: CommitAnswer, tenant: string): CommitAnswer => ({
+    ...answer,
+    publications: [...answer.publications, ...calledUp(db, tenant)],
+  })
 
   const answered = () => new AppError('already_answered', 'This job has been answered')
 
@@ -100,8 +111,12 @@ export function stepFunctions(db: Database) {
       if (held === undefined) return stale(input)
       // a check that ends a job's wait closes it, so that a late callback finds its answer taken
       const wait = held.tables.waits.get(input.step_number)
+      const { run } = held.tables
+      const slot = held.step.kind === 'tool' ? queuedOf(held).slot : null
       const answer = closing(wait, () => applyCommit(db, held.tables, held.step, input.commit))
-      return input.burst ? claimNext(db, held.tables, answer, input.burst) : answer
+      run.protocol = Math.max(run.protocol, input.protocol ?? WRITES_PROTOCOL)
+      const claimed = input.burst ? claimNext(db, held.tables, answer, input.burst) : answer
+      return slot === null ? claimed : withCalled(claimed, run.tenant_id)
     },
 
     releaseStep(input: Call<'releaseStep'>): CommitAnswer {
@@ -116,10 +131,11 @@ export function stepFunctions(db: Database) {
       queued.due_at = db.now() + input.delay_seconds * SECOND
       queued.publication += 1
       queued.publish_at = paused ? null : queued.due_at + 20 * SECOND
+      const called = leaveSlot(db, tables, queued)
       return {
         ...stale(input),
         committed: true,
-        publications: paused ? [] : [publicationOf(db, tables, queued)],
+        publications: [...(paused ? [] : [publicationOf(db, tables, queued)]), ...called],
       }
     },
 
@@ -195,11 +211,12 @@ export function stepFunctions(db: Database) {
           return { ...wait.answer, publications: unclaimed(db, tables) }
         throw answered()
       }
+      const { slot } = queuedOf({ tables, step })
       const answer = closing(wait, () => applyCommit(db, tables, step, input.commit))
       wait.body_sha256 = input.body_sha256
       wait.confirmed_at ??= db.now()
       wait.answer = answer
-      return answer
+      return slot === null ? answer : withCalled(answer, tables.run.tenant_id)
     },
 
     settleAttempt(input: Call<'settleAttempt'>): void {

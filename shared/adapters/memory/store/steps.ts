@@ -68,6 +68,9 @@ export function addSteps(
       publication: 0,
       due_at: due ?? Number.POSITIVE_INFINITY,
       publish_at: due === null ? null : due + 20 * SECOND,
+      slot: null,
+      waits: null,
+      waiting_since: 0,
     }
     queue.set(step_number, queued)
     if (due !== null) publications.push(publicationOf(db, tables, queued))

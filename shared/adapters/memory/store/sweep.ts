@@ -4,6 +4,7 @@ import { settleStep } from './credits.ts'
 import { finishRun } from './finish-run.ts'
 import { handOutOnce } from './hand-out-once.ts'
 import { handOutObjects, sweepObjects } from './objects.ts'
+import { passSlot } from './slots.ts'
 import { publicationOf } from './steps.ts'
 import { DAY, type Database, type Queued, type RunTables, SECOND } from './tables.ts'
 
@@ -42,6 +43,14 @@ export function sweep(db: Database): { ended: number; settled: number; due: numb
       settled += 1
     }
   }
+  // what a pause holds keeps no place
+  for (const each of runs)
+    for (const queued of each.queue.values())
+      if (queued.slot !== null && queued.publish_at === null) {
+        const { slot } = queued
+        queued.slot = null
+        passSlot(db, each, slot)
+      }
   for (const [key, { created_at }] of tables.idempotency)
     if (created_at < now - DAY) tables.idempotency.delete(key)
   for (const [ticket, { expires_at }] of tables.tickets) if (expires_at < now) tables.tickets.delete(ticket)

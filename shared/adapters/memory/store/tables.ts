@@ -42,6 +42,7 @@ export interface Run {
   group_open: number
   max_steps: number
   timeout_seconds: number
+  protocol: number
   paused_from: RunStatus | null
   held_at: number | null
   deadline_at: number | null
@@ -85,6 +86,11 @@ export interface Queued {
   publication: number
   due_at: number
   publish_at: number | null
+  /** Which of its tenant's places for parallel calls it holds. */
+  slot: number | null
+  /** What it waits for in line; `called` once it was given a place. */
+  waits: 'run' | 'tenant' | 'called' | null
+  waiting_since: number
 }
 
 export interface Wait {

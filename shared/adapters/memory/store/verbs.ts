@@ -8,6 +8,7 @@ import { addLogs, type NewLine, runEvent } from './logs.ts'
 import { addMessages } from './messages.ts'
 import { runRow } from './rows.ts'
 import { setStatus } from './set-status.ts'
+import { calledUp } from './slots.ts'
 import { addSteps, publicationOf, unclaimed } from './steps.ts'
 import { DAY, type Database, type RunTables, SECOND } from './tables.ts'
 
@@ -49,6 +50,7 @@ export function cancelRun(db: Database, tables: RunTables): CancelAnswer {
     })
   }
   finishRun(db, tables, { status: 'cancelled', code: null, message: null, result: null })
+  publications.push(...calledUp(db, run.tenant_id))
   return { run: runRow(run), publications, jobs }
 }
 

@@ -99,6 +99,9 @@ function checkLife({ run, steps, queue, waits }: RunTables, broken: Broken, now:
     if (run.deadline_at === null || (active && queued.every(({ publish_at }) => publish_at === null)))
       broken('a reason to wake', run.status)
   }
+  const admitted = queued.some(({ slot, waits }) => slot !== null || waits === 'tenant')
+  for (const { step_number, waits } of queued)
+    if (waits === 'run' && !admitted) broken('a call waits for another of its run', `step ${step_number}`)
   for (const { step_number, publish_at } of queued)
     if (publish_at !== null && publish_at < now - SILENCE_US)
       broken('no run is silent', `step ${step_number} due since ${publish_at}`)
