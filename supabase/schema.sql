@@ -397,10 +397,9 @@ private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, i
 private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
-private.cancel_run(p_run uuid) agent_engine, definer, agent_front, c61a2b15f241116c6d68729efda69a1c
-private.check_create(p_user uuid, p_tenant uuid, p_checks jsonb) agent_engine, definer, agent_front, 1b95b6e5ff7321b7fbceb2a63099b458
 private.called_up(p_tenant uuid) agent_engine, invoker, nobody else, 0afd314185c49168f458399fa12130e6
 private.cancel_run(p_run uuid) agent_engine, definer, agent_front, 17e96a52db1e7d8d3c3359775c019d1f
+private.check_create(p_user uuid, p_tenant uuid, p_checks jsonb) agent_engine, definer, agent_front, 1b95b6e5ff7321b7fbceb2a63099b458
 private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3bc06f61d18bdd82e
 private.check_open_runs(p_user uuid, p_tenant uuid, p_limits jsonb, p_extra integer) agent_engine, invoker, nobody else, fd3de24a899d06bfc9378b71c6f35812
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
@@ -415,11 +414,9 @@ private.current_user_id() agent_engine, definer stable, agent_front authenticate
 private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 400ba0d7b4fb66b8a3dfc28accf416a8
 private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
-private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 843832bf1ac61da727ada522e8042da5
-private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, e7acc7f44ae66581cae4471740e6d035
-private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 6b00c7fd255e9930a440591cdafdf3ca
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, f0852bfd350baec112daef1602b1d512
+private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
