@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { Receiver } from '@upstash/qstash'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -25,6 +25,14 @@ const sign = (given: JWTPayload = {}, key = keys.currentKey, alg = 'HS256') =>
     .setProtectedHeader({ alg, typ: 'JWT' })
     .sign(new TextEncoder().encode(key))
 
+/** What a library does not make: any header over any claims, with a MAC that is right. */
+const signWith = async (header: unknown, claims?: string) => {
+  const given =
+    claims === undefined ? (await sign()).split('.')[1] : Buffer.from(claims).toString('base64url')
+  const signed = `${Buffer.from(JSON.stringify(header)).toString('base64url')}.${given}`
+  return `${signed}.${createHmac('sha256', keys.currentKey).update(signed).digest('base64url')}`
+}
+
 const verify = async (signature: string, given = {}) =>
   await verifier.verify({ signature, rawBody, url, ...given })
 
@@ -39,6 +47,8 @@ describe('signature verifier', () => {
     expect(await verify(await sign({ body: `${hash(rawBody)}=` }))).toBe(true)
     expect(await verify(await sign({ body: hash('') }), { rawBody: '' })).toBe(true)
     expect(await verify(await sign({ exp: nowSeconds() - 3 }))).toBe(true)
+    expect(await verify(await sign({ nbf: nowSeconds() + 3 }))).toBe(true)
+    expect(await verify(await signWith({ alg: 'HS256' }))).toBe(true)
   })
 
   // Everything here would let somebody start a step who may not.
@@ -61,6 +71,11 @@ describe('signature verifier', () => {
           exp: nowSeconds() + 9,
         }).encode(),
     ],
+    ['an extension it calls critical', () => signWith({ alg: 'HS256', crit: ['b64'], b64: false })],
+    ['four parts', async () => `${await sign()}.x`],
+    ['a header that is no object', () => signWith(null)],
+    ['claims that are no object', () => signWith({ alg: 'HS256' }, 'null')],
+    ['times that are text', () => sign({ iat: '1' as unknown as number })],
     ['another issuer', () => sign({ iss: 'upstash' })],
     ['another address', () => sign({ sub: 'http://localhost:8000/agent/step/sweep' })],
     ['an address with a slash more', () => sign({ sub: `${url}/` })],
