@@ -4,8 +4,7 @@ export interface CuttingProxy {
   url: string
   /** Connections that were cut. */
   cuts(): number
-  /** From now on nothing is cut. */
-  heal(): void
+  connections(): number
   close(): Promise<void>
 }
 
@@ -13,10 +12,11 @@ export interface CuttingProxy {
 export async function startCuttingProxy(targetPort: number, bytes: () => number): Promise<CuttingProxy> {
   const open = new Set<Socket>()
   let cuts = 0
-  let isHealed = false
+  let connections = 0
   const server = createServer((client) => {
+    connections += 1
     const upstream = connect(targetPort, '127.0.0.1')
-    let left = isHealed ? Number.POSITIVE_INFINITY : bytes()
+    let left = bytes()
     for (const socket of [client, upstream]) {
       open.add(socket)
       socket.on('error', () => {})
@@ -44,9 +44,7 @@ export async function startCuttingProxy(targetPort: number, bytes: () => number)
   return {
     url: `http://127.0.0.1:${address.port}`,
     cuts: () => cuts,
-    heal() {
-      isHealed = true
-    },
+    connections: () => connections,
     close() {
       for (const socket of open) socket.destroy()
       return new Promise((resolve) => server.close(() => resolve()))
