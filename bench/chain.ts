@@ -62,6 +62,7 @@ export function chain({ store, scheduler, textBytes, burst }: ChainOptions): Ste
       leaseSeconds: 15,
       ...(burst === undefined ? {} : { burst }),
       stepDeadlineSeconds: 270,
+      approvalTools: new Set(),
       jobDeadlineSeconds: 60,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,

@@ -19,6 +19,9 @@ from public.agent_steps s join public.agent_steps b on b.run_id = s.run_id and b
 join private.steps k on k.step_id = s.id
 where k.kind = 'model' and s.started_at is not null and (b.completed_at is null or b.completed_at > s.started_at)
 union all
+select 'no call without its approval', a.run_id, 'step ' || a.step_number
+from private.approvals a join private.steps s using (run_id, step_number) where a.approved is not true and s.fence > 0
+union all
 -- 4. Every run that has not ended has a reason to wake.
 select 'a reason to wake', r.id, r.status::text
 from public.agent_runs r join private.runs e on e.run_id = r.id

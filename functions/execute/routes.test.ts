@@ -354,6 +354,46 @@ describe('verbs', () => {
     expect(ports.store.runs.get(run_id)?.messages.at(-1)).toMatchObject({ role: 'user', content: 'go' })
   })
 
+  it('allows and denies the calls that a run asks about, and knows no others', async () => {
+    const { alice, bob, ports, run_id } = await made()
+    await alice.post('/', { action: 'start', run_id })
+    const open = (approval_id: string) => ({
+      approval_id,
+      step_number: 2,
+      step_id: GHOST,
+      tool_name: 'shell',
+      tool_input: { command: 'ls' },
+      asked_at: '2026-01-01T00:00:00.000000Z',
+    })
+    const [first, second] = [crypto.randomUUID(), crypto.randomUUID()]
+    ports.store.runs.get(run_id)?.approvals.push(open(first), open(second))
+    ports.store.addStatus(run_id, 'waiting_user')
+    const answer = (action: string, approval_id: unknown, more = {}) =>
+      alice.post('/', { action, run_id, approval_id, ...more })
+    for (const approval_id of [GHOST, 'x', '', `${first}'`])
+      expectError(await answer('approve', approval_id), 404, 'not_found', 'Approval not found')
+    for (const approval_id of [undefined, null, 7, { id: first }])
+      expectError(await answer('approve', approval_id), 400, 'invalid_request')
+    expectError(await answer('deny', first, { message: 'x'.repeat(100_001) }), 400, 'invalid_request')
+    expectError(
+      await bob.post('/', { action: 'approve', run_id, approval_id: first }),
+      404,
+      'run_not_found',
+      'Run not found',
+    )
+    expect(await answer('approve', first)).toMatchObject({
+      status: 200,
+      body: { success: true, run_id, status: 'waiting_user', message: 'Call allowed' },
+    })
+    expect(await answer('deny', second, { message: 'not today' })).toMatchObject({
+      status: 200,
+      body: { success: true, run_id, status: 'executing', message: 'Call denied' },
+    })
+    expect(ports.store.runs.get(run_id)?.logs.at(-2)).toMatchObject({
+      metadata: { data: { approval_id: second, approved: false, message: 'not today' } },
+    })
+  })
+
   it.each(['start', 'stop', 'retry', 'resume', 'pause'])(
     '%s: a foreign run is not found, like one that is not there',
     async (action) => {

@@ -8,6 +8,7 @@ import type {
 import type { RunRow } from '../../shared/contract/rows.ts'
 import type { BulkVerb } from '../../shared/core/bulk-verbs.ts'
 import type { RunStatus } from '../../shared/core/run.ts'
+import { answerApproval } from '../../shared/engine/answer-approval.ts'
 import { bulkRuns } from '../../shared/engine/bulk-runs.ts'
 import { cancelRun } from '../../shared/engine/cancel-run.ts'
 import { createRun } from '../../shared/engine/create-run.ts'
@@ -83,6 +84,11 @@ export async function runCommand(
     case 'pause': {
       const { run } = await pauseRun(ports, caller, command.run_id)
       return verb(run, run.status, 'Run paused')
+    }
+    case 'approve':
+    case 'deny': {
+      const { run } = await answerApproval(ports, caller, command)
+      return verb(run, run.status, command.action === 'approve' ? 'Call allowed' : 'Call denied')
     }
     case 'resume': {
       const { run } = await resumeRun(ports, caller, command)

@@ -96,7 +96,7 @@ describe('status', () => {
     }
     const { status, body } = await alice.post('/', { task_id: run_id, ...off })
     expect(status).toBe(200)
-    expect(new Set(Object.keys(body))).toEqual(new Set(['progress', 'run', 'success', 'task']))
+    expect(new Set(Object.keys(body))).toEqual(new Set(['approvals', 'progress', 'run', 'success', 'task']))
   })
 
   it('keeps the newest rows, oldest first, and pages back', async () => {

@@ -78,6 +78,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
       burst: { steps: config.stepBurst, ms: config.stepBurstMs },
       parallelCalls: { run: config.runParallelCalls, tenant: config.tenantParallelCalls },
       stepDeadlineSeconds: config.stepDeadlineSeconds,
+      approvalTools: new Set(config.approvalTools),
       jobDeadlineSeconds: config.jobDeadlineSeconds,
       maxTokens: config.maxTokens,
       maxFileBytes: config.maxBlobBytes,

@@ -144,6 +144,15 @@ describe('readConfig', () => {
     expect(text).not.toContain('hunter2')
   })
 
+  it('reads the tools that need an approval, and refuses what is no tool', () => {
+    expect(testConfig('step').approvalTools).toEqual([])
+    expect(testConfig('step', { APPROVAL_TOOLS: ' shell, file_list,' }).approvalTools).toEqual([
+      'shell',
+      'file_list',
+    ])
+    expect(faultsOf(() => testConfig('step', { APPROVAL_TOOLS: 'shell,rm' }))).toContain('"rm" is not a tool')
+  })
+
   it('knows the four targets', () => {
     expect(readTarget({})).toBeNull()
     expect(readTarget({ FUNCTION_TARGET: 'logs' })).toBe('logs')

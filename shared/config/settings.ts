@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { TOOL_TYPES } from '../core/run.ts'
 import { issuersSchema } from './issuers.ts'
 import { bypassingRole } from './service-keys.ts'
 
@@ -59,6 +60,16 @@ const origins: z.ZodType<'*' | readonly string[]> = z.string().transform((value,
     .filter((origin) => origin !== '')
   const bad = list.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
   if (bad !== undefined) context.addIssue(`"${bad}" is not an origin such as https://app.example.com`)
+  return list
+})
+
+const toolNames: z.ZodType<readonly string[]> = z.string().transform((value, context) => {
+  const list = value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  const bad = list.find((name) => !TOOL_TYPES.some((type) => type === name || name === 'file_list'))
+  if (bad !== undefined) context.addIssue(`"${bad}" is not a tool`)
   return list
 })
 
@@ -284,6 +295,12 @@ export const step = {
     'tool jobs of all runs of a tenant that may be out at once',
     whole(1, 1000),
     32,
+  ),
+  approvalTools: setting(
+    'APPROVAL_TOOLS',
+    "tools whose calls wait for their user's yes, separated by commas",
+    toolNames,
+    [],
   ),
   stepBurst: setting('STEP_BURST', 'steps that one invocation may take', whole(1, 1000), 1),
   stepBurstMs: setting(

@@ -63,6 +63,13 @@ export const resumeBody = z.object({
   run_id: z.string(),
   user_input: z.string().nullish(),
 })
+/** Answers a tool call that waits for its user's yes; the open ones are in the status answer's `approvals`. */
+export const approvalBody = z.object({
+  action: z.enum(['approve', 'deny']),
+  run_id: z.string(),
+  approval_id: z.string(),
+  message: z.string().nullish().describe('With deny: why not, for the model'),
+})
 export const cancelBody = z.object({ run_id: z.string() })
 
 /** A Storage object that the caller may read, named by bucket and path or (one old caller) by its URL. */
@@ -90,6 +97,7 @@ export type Command =
   | { action: 'fork'; run_id: string; from_step: number; message: string | null }
   | { action: 'bulk'; verb: BulkVerb; tag: string }
   | { action: 'resume'; run_id: string; user_input: string | null }
+  | { action: 'approve' | 'deny'; run_id: string; approval_id: string; message: string | null }
 
 /**
  * What a body asks for. Without `action` but with a `prompt` it is a create.
@@ -122,6 +130,14 @@ export function parseCommand(body: Record<string, unknown>): Command {
       const run_id = runIdOf(body.run_id, body.task_id)
       const { user_input } = parseBody(resumeBody, { ...body, run_id })
       return { action, run_id, user_input: longText('user_input', user_input) }
+    }
+    case 'approve':
+    case 'deny': {
+      const run_id = runIdOf(body.run_id, body.task_id)
+      const { approval_id, message } = parseBody(approvalBody, { ...body, run_id })
+      // what is no id is the id of nothing
+      if (!isUuid(approval_id)) throw new AppError('not_found', 'Approval not found')
+      return { action, run_id, approval_id, message: longText('message', message) }
     }
     default:
       throw new AppError('unknown_action', `Unknown action: ${named(action)}`)

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import {
+  approvalBody,
   bulkAnswer,
   bulkBody,
   cancelBody,
@@ -60,15 +61,16 @@ export const operations: readonly Operation[] = [
     paths: ['/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2'],
     tag: 'execute',
     summary:
-      'Create, start, stop, retry, resume, pause, fork or delete a run, or all runs of a tag. Without an action, a body with a prompt is a create.',
+      'Create, start, stop, retry, resume, pause, fork or delete a run, or all runs of a tag; approve or deny a tool call that waits for it. Without an action, a body with a prompt is a create.',
     security: ['user'],
     headers: {
       'idempotency-key': 'On create, retry and fork: a repeat within 24 hours gets the first answer.',
     },
-    body: json(z.union([createBody, verbBody, resumeBody, retryStepBody, forkBody, bulkBody])),
+    body: json(z.union([createBody, verbBody, resumeBody, retryStepBody, forkBody, approvalBody, bulkBody])),
     answers: {
       200: {
-        description: 'start, stop, resume, pause, delete, retry of a step in place; or a verb for a tag',
+        description:
+          'start, stop, resume, pause, delete, approve, deny, retry of a step in place; or a verb for a tag',
         content: json(z.union([verbAnswer, bulkAnswer])),
       },
       201: { description: 'create, retry, fork', content: json(createAnswer) },

@@ -12,6 +12,7 @@ interface Snapshot {
   has_more_artifacts: boolean
   logs: LogRow[]
   has_more_logs: boolean
+  approvals: StatusAnswer['approvals']
 }
 
 /** A run as status answers it: only the parts that were asked for, under all the names that screens read. */
@@ -37,5 +38,6 @@ export function showStatus(snapshot: Snapshot, asked: StatusRequest): StatusAnsw
       has_more_artifacts: snapshot.has_more_artifacts,
     }),
     ...(asked.logs && { logs: snapshot.logs.map(showLog), has_more_logs: snapshot.has_more_logs }),
+    approvals: snapshot.approvals,
   }
 }

@@ -77,5 +77,17 @@ export const statusAnswer = z.object({
   has_more_artifacts: z.boolean().optional(),
   logs: z.array(shownLog).optional(),
   has_more_logs: z.boolean().optional(),
+  approvals: z
+    .array(
+      z.object({
+        approval_id: z.uuid(),
+        step_number: z.int(),
+        step_id: z.uuid(),
+        tool_name: z.string(),
+        tool_input: z.record(z.string(), z.unknown()),
+        asked_at: z.string(),
+      }),
+    )
+    .describe('Tool calls that wait for the actions approve or deny'),
 })
 export type StatusAnswer = z.infer<typeof statusAnswer>

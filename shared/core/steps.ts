@@ -11,6 +11,8 @@ export interface NewStep {
   phase_number: number
   /** In 1/10,000 credit; reserved when the step is scheduled. */
   cost_units: number
+  /** A tool call that is carried out only with its user's yes; the commit's `next` is then `wait_approval`. */
+  needs_approval?: true
 }
 
 /** What a model step does; stored as its tool_name (tool_type is `plan` for all of them). */

@@ -32,6 +32,8 @@ function framesOf(event: StoredEvent, run: RunRow): NamedFrame[] {
       return event.step === null ? [] : stepFrames(event.step, stepStatus(data.status) ?? event.step.status)
     case 'message':
       return messageFrames(event, data)
+    case 'user_input_required':
+      return questionFrames(event)
     case 'artifact':
       return artifactFrames(event)
     case 'final':
@@ -121,6 +123,14 @@ function messageFrames({ message }: StoredEvent, data: Record<string, unknown>):
   const { id: message_id, role, content } = message
   const frame: NamedFrame = { event: 'message', data: { message_id, role, content } }
   return data.kind === 'thinking' ? [{ event: 'thinking', data: { content } }, frame] : [frame]
+}
+
+/** What the run asks its user, in words that every reader shows. */
+function questionFrames({ log }: StoredEvent): NamedFrame[] {
+  return [
+    { event: 'thinking', data: { content: log.message } },
+    { event: 'message', data: { message_id: log.id, role: 'assistant', content: log.message } },
+  ]
 }
 
 function artifactFrames({ artifact }: StoredEvent): NamedFrame[] {

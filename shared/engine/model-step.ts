@@ -4,7 +4,7 @@ import { type Decision, decide, type ImmediateResult, type ToolCall } from '../c
 import { TOOL_MEMORY_BYTES, TOOL_OUTPUT_BYTES } from '../core/limits.ts'
 import type { Plan } from '../core/plan.ts'
 import { backoffSeconds } from '../core/retry.ts'
-import { modelStep as newModelStep } from '../core/steps.ts'
+import { type NewStep, modelStep as newModelStep } from '../core/steps.ts'
 import { ModelError, type ModelRequest, type ModelTurn } from '../ports/model.ts'
 import type { BurstClaim, Claim, CommitAnswer, NewMessage, StepCommit } from '../ports/store.ts'
 import { CODE_LANGUAGES } from '../tools/code.ts'
@@ -51,7 +51,9 @@ export async function modelStep(
     lease.release()
   }
   // Nothing of ours is awaited between the last byte of the answer and its commit: a kill here pays the model twice.
-  const commit = planning ? planStep.commit(claim, turn, messageId) : decideCommit(claim, turn, messageId)
+  const commit = planning
+    ? planStep.commit(claim, turn, messageId)
+    : decideCommit(deps, claim, turn, messageId)
   if (commit === undefined) {
     return deps.store.releaseStep({
       ...step,
@@ -100,7 +102,12 @@ function planOf({ run }: Claim): Plan {
 }
 
 /** The commit after a turn; undefined when the turn was empty and is to be tried again. */
-function decideCommit(claim: Claim, received: ModelTurn, messageId: string): StepCommit | undefined {
+function decideCommit(
+  { settings }: StepDeps,
+  claim: Claim,
+  received: ModelTurn,
+  messageId: string,
+): StepCommit | undefined {
   const plan = planOf(claim)
   const turn = storableTurn(received)
   const text = turn.blocks.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('')
@@ -145,7 +152,10 @@ function decideCommit(claim: Claim, received: ModelTurn, messageId: string): Ste
   return stepCommit({
     ...shared,
     status: 'completed',
-    ...followUp(claim, decision, assistant, (results, phase) => immediate(claim, results, plan, phase)),
+    ...followUp(claim, decision, assistant, {
+      answers: (results, phase) => immediate(claim, results, plan, phase),
+      needApproval: settings.approvalTools,
+    }),
   })
 }
 
@@ -153,7 +163,13 @@ function followUp(
   claim: Claim,
   decision: Exclude<Decision, { kind: 'empty' | 'fail' }>,
   assistant: NewMessage,
-  answers: (results: readonly ImmediateResult[], currentPhase: number) => NewMessage[],
+  {
+    answers,
+    needApproval,
+  }: {
+    answers: (results: readonly ImmediateResult[], currentPhase: number) => NewMessage[]
+    needApproval: ReadonlySet<string>
+  },
 ): Pick<StepCommit, 'messages' | 'next' | 'current_phase'> {
   const phase = Math.max(1, claim.run.current_phase)
   switch (decision.kind) {
@@ -195,28 +211,34 @@ function followUp(
       return {
         messages: [assistant, ...answers(decision.results, decision.currentPhase)],
         current_phase: decision.currentPhase,
-        next: {
-          kind: 'steps',
-          steps:
-            decision.calls.length === 0
-              ? [newModelStep('decide', decision.currentPhase)]
-              : decision.calls.map((call) => toolStep(call, decision.currentPhase)),
-        },
+        next: afterTools(decision, needApproval),
       }
   }
 }
 
-function toolStep({ id, name, input }: ToolCall, phase: number) {
+function afterTools(
+  { calls, currentPhase }: Extract<Decision, { kind: 'tools' }>,
+  needApproval: ReadonlySet<string>,
+): StepCommit['next'] {
+  if (calls.length === 0) return { kind: 'steps', steps: [newModelStep('decide', currentPhase)] }
+  const steps = calls.map((call) => toolStep(call, currentPhase, needApproval))
+  const asked = steps.flatMap(({ needs_approval, tool_name }) => (needs_approval ? [tool_name] : []))
+  if (asked.length === 0) return { kind: 'steps', steps }
+  return { kind: 'wait_approval', question: `May I use ${[...new Set(asked)].join(' and ')}?`, steps }
+}
+
+function toolStep({ id, name, input }: ToolCall, phase: number, needApproval: ReadonlySet<string>): NewStep {
   const tool = TOOLS.get(name)
   if (tool === undefined) throw new Error(`decide() let an unknown tool through: ${name}`)
   return {
-    kind: 'tool' as const,
+    kind: 'tool',
     tool_type: tool.toolType,
     tool_name: name,
     tool_input: input,
     tool_call_id: id,
     phase_number: phase,
     cost_units: toolCostUnits(name),
+    ...(needApproval.has(name) ? { needs_approval: true as const } : {}),
   }
 }
 

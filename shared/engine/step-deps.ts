@@ -37,6 +37,8 @@ export interface StepSettings {
   parallelCalls?: { run: number; tenant: number }
   /** Wall time of one step; exceeding it counts as an attempt. */
   stepDeadlineSeconds: number
+  /** Tools whose calls are carried out only with their user's yes. */
+  approvalTools: ReadonlySet<string>
   /** Wall time of one tool job, transfer of files included. */
   jobDeadlineSeconds: number
   maxTokens: number

@@ -1,3 +1,4 @@
+import { approvalCases } from './store-approvals.suite.ts'
 import { forkCases } from './store-forks.suite.ts'
 import { frontCases } from './store-front.suite.ts'
 import { jobCases } from './store-jobs.suite.ts'
@@ -20,4 +21,5 @@ export const storeCases: readonly StoreCase[] = [
   ...parallelCases,
   ...sweepCases,
   ...limitCases,
+  ...approvalCases,
 ]

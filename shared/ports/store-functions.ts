@@ -43,6 +43,7 @@ export function frontStoreOver(
       }),
     forkRun: (input) => call('agent_fork_run', { ...input }),
     retryStep: (input) => call('agent_retry_step', { ...input }),
+    answerApproval: (input) => call('agent_answer_approval', input),
     deleteRun: (input) => call('agent_delete_run', input),
     bulkRuns: ({ opening_credits, ...input }) =>
       call('agent_bulk_runs', {

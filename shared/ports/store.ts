@@ -78,6 +78,19 @@ export interface RunSnapshot {
   has_more_artifacts: boolean
   logs: LogRow[]
   has_more_logs: boolean
+  /** What the run asks its user to allow, oldest call first; empty unless it waits for that. */
+  approvals: OpenApproval[]
+}
+
+/** A tool call that waits for its user's yes. */
+export interface OpenApproval {
+  approval_id: string
+  step_number: number
+  step_id: string
+  tool_name: string
+  /** Exactly what would be carried out. */
+  tool_input: Record<string, unknown>
+  asked_at: string
 }
 
 export interface ReadLogs {
@@ -137,6 +150,15 @@ export interface FrontStore {
   }): Promise<CreateAnswer>
   resumeRun(input: { principal: Principal; run_id: string; user_input: string | null }): Promise<RunAnswer>
   pauseRun(input: { principal: Principal; run_id: string }): Promise<RunAnswer>
+  /** Allows or denies a call that the run asks about; the last answer lets the run go on. A repeat of an answer changes nothing. */
+  answerApproval(input: {
+    principal: Principal
+    run_id: string
+    approval_id: string
+    approved: boolean
+    /** With a no: for the model. */
+    message: string | null
+  }): Promise<RunAnswer>
   readRun(input: ReadRun): Promise<RunSnapshot>
   readLogs(input: ReadLogs): Promise<LogPage>
   readEvents(input: {
@@ -351,6 +373,8 @@ export interface StepCommit {
     /** A member of a group: SQL schedules `model_step` when it is the last one to commit. */
     | { kind: 'group'; model_step: NewStep }
     | { kind: 'wait_user'; question: string; steps: NewStep[] }
+    /** A group with calls that need an approval: all of it waits until each of these is answered. */
+    | { kind: 'wait_approval'; question: string; steps: NewStep[] }
     | { kind: 'complete'; result: string }
     | { kind: 'fail'; code: string; message: string }
   plan: Plan | null

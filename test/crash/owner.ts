@@ -1,4 +1,5 @@
 import { AppError } from '../../shared/core/errors.ts'
+import { answerApproval } from '../../shared/engine/answer-approval.ts'
 import { cancelRun } from '../../shared/engine/cancel-run.ts'
 import { createRun } from '../../shared/engine/create-run.ts'
 import { pauseRun } from '../../shared/engine/pause-run.ts'
@@ -78,6 +79,13 @@ export function act(world: World, scenario: Scenario, action: Action): Promise<b
           resumeRun(ports, caller, { run_id: runId, user_input: action.input ?? null }),
         )
         return
+      case 'approve':
+      case 'deny': {
+        const approval_id = await world.approvalId()
+        const answer = { approval_id, run_id: runId, action: action.verb, message: null }
+        await world.asFront((ports) => answerApproval(ports, caller, answer))
+        return
+      }
       case 'retry': {
         const { run } = await world.asFront((ports) =>
           retryRun(ports, caller, runId, options(scenario, 'retry')),

@@ -5,7 +5,7 @@ import { PLAN } from '../engine/harness.ts'
 
 /** What the run's owner does, once, as soon as `when` holds; repeated until it was answered. */
 export interface Action {
-  verb: 'start' | 'cancel' | 'pause' | 'resume' | 'retry'
+  verb: 'start' | 'cancel' | 'pause' | 'resume' | 'retry' | 'approve' | 'deny'
   input?: string
   when: (seen: Seen) => boolean
 }
@@ -34,6 +34,8 @@ export interface Scenario {
   reply?: (request: ModelRequest, asked: Asked) => MemoryReply | undefined
   actions?: Action[]
   autoStart?: boolean
+  /** Tools whose calls wait for their user's yes. */
+  approvalTools?: readonly string[]
   maxSteps?: number
   openingCredits?: number
   /** How a job ends: as usual, with a file under outputs/, or its pod is gone before its runner ever called. */
@@ -93,6 +95,20 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'a question to the user',
     turns: [[call('q', 'ask_user', { question: 'Which?' })], END],
     actions: [{ verb: 'resume', input: 'the red one', when: ({ status }) => status === 'waiting_user' }],
+    status: 'completed',
+  },
+  {
+    name: 'a call that is allowed',
+    turns: [[shell('a'), call('m', 'message', { message: 'm' })], END],
+    approvalTools: ['shell'],
+    actions: [{ verb: 'approve', when: ({ status }) => status === 'waiting_user' }],
+    status: 'completed',
+  },
+  {
+    name: 'a call that is denied',
+    turns: [[shell('a'), call('m', 'message', { message: 'm' })], END],
+    approvalTools: ['shell'],
+    actions: [{ verb: 'deny', when: ({ status }) => status === 'waiting_user' }],
     status: 'completed',
   },
   {

@@ -92,6 +92,12 @@ export class World {
     return row?.['status'] as RunStatus
   }
 
+  /** What the run asked its owner to allow, answered or not. */
+  async approvalId(): Promise<string> {
+    const [row] = await this.sql('select id from private.approvals where run_id = $1', [this.runId])
+    return String(row?.['id'])
+  }
+
   /** A process of the step service. */
   async asStep<T>(work: (deps: StepDeps) => Promise<T>, stepNumber?: number): Promise<T> {
     const invocation = new Invocation(this.meter)
@@ -121,6 +127,7 @@ export class World {
       settings: {
         leaseSeconds: LEASE_SECONDS,
         stepDeadlineSeconds: 20,
+        approvalTools: new Set(this.#scenario.approvalTools),
         jobDeadlineSeconds: 60,
         maxTokens: 1000,
         maxFileBytes: 1_000_000,

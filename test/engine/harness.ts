@@ -72,6 +72,7 @@ export function script(turns: AssistantBlock[][]) {
 /** The engine on a real database behind the real faces, with everything around it in memory and in the test's hands. */
 export async function engine(
   respond: (request: ModelRequest, n: number) => MemoryReply | Promise<MemoryReply>,
+  { approvalTools = [] }: { approvalTools?: readonly string[] } = {},
 ) {
   const project: TestProject = await testProject('', { template: 'migrated' })
   const options = async (role: string) => ({
@@ -113,6 +114,7 @@ export async function engine(
     settings: {
       leaseSeconds: 5,
       stepDeadlineSeconds: 20,
+      approvalTools: new Set(approvalTools),
       jobDeadlineSeconds: 60,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,

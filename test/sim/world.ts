@@ -91,6 +91,7 @@ export async function runWorld(
     settings: {
       leaseSeconds,
       stepDeadlineSeconds,
+      approvalTools: new Set(),
       jobDeadlineSeconds: 60,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,

@@ -10,6 +10,7 @@ import type {
   CreateAnswer,
   CreateRun,
   FrontStore,
+  OpenApproval,
   StoredEvent,
   VerbStore,
 } from '../../ports/store.ts'
@@ -22,6 +23,8 @@ interface Kept {
   messages: MessageRow[]
   artifacts: ArtifactRow[]
   logs: LogRow[]
+  /** Put here by a test. */
+  approvals: OpenApproval[]
 }
 interface Ticket {
   run_id: string
@@ -77,7 +80,16 @@ export class MemoryFrontStore implements FrontStore, VerbStore {
     if (replay !== null) return replay
     this.#check(user_id, input)
     const run = newRun(user_id, input, this.#time())
-    this.runs.set(run.id, { owner: user_id, run, input, steps: [], messages: [], artifacts: [], logs: [] })
+    this.runs.set(run.id, {
+      owner: user_id,
+      run,
+      input,
+      steps: [],
+      messages: [],
+      artifacts: [],
+      logs: [],
+      approvals: [],
+    })
     if (input.idempotency)
       this.keys.set(`${user_id} ${input.idempotency.key}`, {
         body_sha256: input.idempotency.body_sha256,
@@ -140,6 +152,25 @@ export class MemoryFrontStore implements FrontStore, VerbStore {
     if (user_input !== null) this.addMessage(run_id, 'user', user_input)
     this.addStatus(run_id, 'executing')
     return { run, publications: [publicationOf(run_id)] }
+  }
+
+  async answerApproval({
+    principal,
+    run_id,
+    approval_id,
+    approved,
+    message,
+  }: Parameters<FrontStore['answerApproval']>[0]) {
+    const kept = this.#own('answerApproval', principal, run_id)
+    const asked = kept.approvals.find((open) => open.approval_id === approval_id)
+    if (asked === undefined) throw new AppError('not_found', 'Approval not found')
+    kept.approvals = kept.approvals.filter((open) => open !== asked)
+    this.addLog(run_id, 'info', `${approved ? 'Allowed' : 'Denied'}: ${asked.tool_name}`, {
+      event: 'approval',
+      data: { approval_id, approved, ...(message === null ? {} : { message }) },
+    })
+    if (kept.approvals.length === 0) this.addStatus(run_id, 'executing')
+    return { run: kept.run, publications: kept.approvals.length === 0 ? [publicationOf(run_id)] : [] }
   }
 
   async pauseRun({ principal, run_id }: { principal: Principal; run_id: string }) {
@@ -275,6 +306,7 @@ export class MemoryFrontStore implements FrontStore, VerbStore {
       has_more_artifacts: more_artifacts,
       logs: logRows,
       has_more_logs: more_logs,
+      approvals: kept.approvals,
     }
   }
 

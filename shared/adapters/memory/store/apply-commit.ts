@@ -18,15 +18,21 @@ import { DAY, type Database, type RunTables, type Step } from './tables.ts'
 type Following =
   | { kind: 'nothing' }
   | { kind: 'steps'; steps: NewStep[] }
-  | { kind: 'wait_user'; question: string; steps: NewStep[] }
+  | { kind: 'wait_user' | 'wait_approval'; question: string; steps: NewStep[] }
   | { kind: 'end'; status: FinalStatus; code: string | null; message: string | null; result: string | null }
 
 /** private.apply_commit: how a step ended and what follows. The caller has checked fence or token. */
-export function applyCommit(db: Database, tables: RunTables, step: Step, commit: StepCommit): CommitAnswer {
+export function applyCommit(
+  db: Database,
+  tables: RunTables,
+  step: Step,
+  commit: StepCommit,
+  { used = true } = {},
+): CommitAnswer {
   const { run } = tables
   writeFiles(db, tables, step, commit)
   const now = db.now()
-  const charged = settleStep(db, tables, step.step_number, true)
+  const charged = settleStep(db, tables, step.step_number, used)
   endStep(step, commit, { now, charged })
   dequeue(db, tables, step.step_number)
   addMessages(
@@ -48,10 +54,8 @@ export function applyCommit(db: Database, tables: RunTables, step: Step, commit:
   run.credits_used_units += charged
   lines.push(...beginExecuting(tables, commit))
   const { following, publications } = scheduleNext(db, tables, commit, now)
-  if (following.kind === 'wait_user')
-    lines.push(
-      ...waitForUser(tables, step, { question: following.question, now, first: following.steps.length }),
-    )
+  if (following.kind === 'wait_user' || following.kind === 'wait_approval')
+    lines.push(...waitForUser(db, tables, step, following, now))
   let log_seq = addLogs(db, tables, lines)
   if (following.kind === 'end') {
     // the last step of a paused run ends it all the same: there is nothing left to hold
@@ -187,10 +191,10 @@ function scheduleNext(
 ): { following: Following; publications: Publication[] } {
   const { run } = tables
   const following = followingOf(tables, commit)
-  if (following.kind !== 'steps' && following.kind !== 'wait_user') return { following, publications: [] }
+  if (following.kind === 'nothing' || following.kind === 'end') return { following, publications: [] }
   if (run.next_step + following.steps.length > run.max_steps)
     return fails('STEP_LIMIT', `The run reached its limit of ${run.max_steps} steps.`)
-  const due = following.kind === 'wait_user' || run.status === 'paused' ? null : now
+  const due = following.kind !== 'steps' || run.status === 'paused' ? null : now
   const publications = addSteps(db, tables, following.steps, due)
   if (publications === null) return fails('INSUFFICIENT_CREDITS', 'Insufficient credits to continue.')
   if (following.steps[0]?.kind === 'tool') run.group_open = following.steps.length
@@ -205,6 +209,7 @@ function followingOf({ run }: RunTables, { next }: StepCommit): Following {
   switch (next.kind) {
     case 'steps':
     case 'wait_user':
+    case 'wait_approval':
       return next
     case 'group':
       run.group_open -= 1
@@ -219,13 +224,16 @@ function followingOf({ run }: RunTables, { next }: StepCommit): Following {
 }
 
 function waitForUser(
-  { run, waits }: RunTables,
+  db: Database,
+  tables: RunTables,
   step: Step,
-  { question, now, first }: { question: string; now: number; first: number },
+  { kind, question, steps }: Extract<Following, { question: string }>,
+  now: number,
 ): NewLine[] {
-  const step_number = run.next_step - first
-  waits.set(step_number, {
-    step_number,
+  const { run, waits } = tables
+  const first = run.next_step - steps.length
+  waits.set(first, {
+    step_number: first,
     kind: 'user',
     job_name: null,
     token_sha256: null,
@@ -241,7 +249,10 @@ function waitForUser(
       message: question,
       event: 'user_input_required',
       step_id: step.step_id,
-      data: { question },
+      data: {
+        question,
+        ...(kind === 'wait_approval' ? { approvals: askApprovals(db, tables, first, steps) } : {}),
+      },
     },
   ]
   if (run.status === 'paused') run.paused_from = 'waiting_user'
@@ -252,4 +263,27 @@ function waitForUser(
     lines.push(runEvent('waiting_user', run.current_phase, run.plan?.phases.length ?? 0))
   }
   return lines
+}
+
+/** private.ask_approvals: what the log says of each; the input stands in the step's row. */
+function askApprovals(
+  db: Database,
+  { approvals, steps }: RunTables,
+  first: number,
+  asked: readonly NewStep[],
+) {
+  return asked.flatMap(({ needs_approval, tool_name }, n) => {
+    if (!needs_approval) return []
+    const step_number = first + n
+    const id = db.newId()
+    approvals.set(step_number, {
+      id,
+      step_number,
+      asked_at: db.now(),
+      answered_at: null,
+      approved: null,
+      reason: null,
+    })
+    return [{ approval_id: id, step_number, step_id: steps[step_number]?.step_id, tool_name }]
+  })
 }

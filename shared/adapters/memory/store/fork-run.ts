@@ -2,6 +2,7 @@ import { AppError } from '../../../core/errors.ts'
 import type { Plan } from '../../../core/plan.ts'
 import type { NewStep } from '../../../core/steps.ts'
 import type { CreateAnswer, VerbStore } from '../../../ports/store.ts'
+import { refuseUnasked } from './approvals.ts'
 import { checkOpenRuns } from './check-open-runs.ts'
 import { answerOf, rememberKey, replay } from './create-once.ts'
 import { addLogs, runEvent } from './logs.ts'
@@ -19,6 +20,7 @@ export function forkRun(
   source: RunTables,
   input: ForkRun,
 ): CreateAnswer {
+  refuseUnasked(source, input.from_step)
   const earlier = replay(db, who.userId, input.idempotency)
   if (earlier !== null) return earlier
   const from = input.from_step
@@ -32,6 +34,7 @@ export function forkRun(
     steps: [],
     queue: new Map(),
     waits: new Map(),
+    approvals: new Map(),
     messages: [],
     artifacts: [],
     logs: [],

@@ -14,7 +14,7 @@ import { eventPage, listRuns, logPage, snapshot } from './read.ts'
 import { retryRun } from './retry-run.ts'
 import { retryStep } from './retry-step.ts'
 import { type Database, SECOND } from './tables.ts'
-import { cancelRun, pauseRun, resumeRun, startRun } from './verbs.ts'
+import { answerApproval, cancelRun, pauseRun, resumeRun, startRun } from './verbs.ts'
 
 type Verbs = FrontStore & VerbStore
 type Call<Method extends keyof Verbs> = Parameters<Verbs[Method]>[0]
@@ -67,6 +67,8 @@ export function frontFunctions(db: Database) {
       retryStep(db, actAs(db, input.principal), ownRun(db, input), input),
     deleteRun: (input: Call<'deleteRun'>): RunAnswer => deleteRun(db, ownRun(db, input)),
     bulkRuns: (input: Call<'bulkRuns'>) => bulkRuns(db, actAs(db, input.principal), input),
+    answerApproval: (input: Call<'answerApproval'>): RunAnswer =>
+      answerApproval(db, ownRun(db, input), input),
 
     readRun: (input: Call<'readRun'>) => snapshot(ownRun(db, input), input),
     readLogs: (input: Call<'readLogs'>) => logPage(ownRun(db, input), input),

@@ -71,6 +71,7 @@ export function insertRun(
     steps: [],
     queue: new Map(),
     waits: new Map(),
+    approvals: new Map(),
     messages: [],
     artifacts: [],
     logs: [],

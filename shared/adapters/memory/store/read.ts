@@ -1,4 +1,5 @@
 import type { EventPage, ListRuns, LogPage, ReadLogs, ReadRun, RunSnapshot } from '../../../ports/store.ts'
+import { openApprovals } from './approvals.ts'
 import { isoTime, microseconds } from './iso-time.ts'
 import { artifactRow, logRow, messageRow, runRow, stepRow } from './rows.ts'
 import type { RunTables, Tables } from './tables.ts'
@@ -35,6 +36,7 @@ export function snapshot(tables: RunTables, input: ReadRun): RunSnapshot {
     has_more_artifacts: artifacts.more,
     logs: logs.rows.map((line) => logRow(tables, line)),
     has_more_logs: logs.more,
+    approvals: ['waiting_user', 'paused'].includes(tables.run.status) ? openApprovals(tables) : [],
   }
 }
 

@@ -105,6 +105,15 @@ export interface Wait {
   finished_at: number | null
 }
 
+export interface Approval {
+  id: string
+  step_number: number
+  asked_at: number
+  answered_at: number | null
+  approved: boolean | null
+  reason: string | null
+}
+
 export interface Message {
   id: string
   step_id: string | null
@@ -159,6 +168,8 @@ export interface RunTables {
   steps: Step[]
   queue: Map<number, Queued>
   waits: Map<number, Wait>
+  /** By step number. */
+  approvals: Map<number, Approval>
   /** In the order of the conversation. */
   messages: Message[]
   artifacts: Artifact[]

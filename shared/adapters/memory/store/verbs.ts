@@ -1,8 +1,9 @@
 import { AppError } from '../../../core/errors.ts'
-import { isFinal } from '../../../core/run.ts'
+import { isFinal, type RunStatus } from '../../../core/run.ts'
 import { modelStep } from '../../../core/steps.ts'
 import type { Publication } from '../../../ports/scheduler.ts'
 import type { CancelAnswer, RunAnswer } from '../../../ports/store.ts'
+import { commitDenied, openApprovals, stepOf } from './approvals.ts'
 import { finishRun } from './finish-run.ts'
 import { addLogs, type NewLine, runEvent } from './logs.ts'
 import { addMessages } from './messages.ts'
@@ -80,16 +81,31 @@ export function pauseRun(db: Database, tables: RunTables): RunAnswer {
 }
 
 export function resumeRun(db: Database, tables: RunTables, input: string | null): RunAnswer {
-  const { run, steps, queue, waits } = tables
+  const { run, steps, approvals } = tables
   if (run.status !== 'waiting_user' && run.status !== 'paused') throw badState('resume', tables)
+  const text = input ?? ''
+  if (run.status === 'waiting_user' && text === '' && openApprovals(tables).length > 0)
+    throw new AppError(
+      'invalid_state',
+      'This run waits for an approval: approve or deny it, or resume with an input that answers instead',
+    )
   const now = db.now()
   const from = run.status
-  const text = input ?? ''
   let to = from === 'paused' ? (run.paused_from ?? 'executing') : 'executing'
   // a question is answered by input; resuming a pause without any goes back to waiting for it
   if (to === 'waiting_user' && text !== '') {
     to = 'executing'
     setStatus(run, 'waiting_user')
+  }
+  if (to !== 'waiting_user') {
+    // what was asked about and is answered with words instead is not allowed
+    for (const approval of approvals.values())
+      if (approval.answered_at === null)
+        Object.assign(approval, {
+          answered_at: now,
+          approved: false,
+          reason: 'They answered with a message instead.',
+        })
   }
   const lines: NewLine[] = []
   if (text !== '' || from === 'waiting_user') {
@@ -107,24 +123,88 @@ export function resumeRun(db: Database, tables: RunTables, input: string | null)
       data: { kind: 'user' },
     })
   }
+  if (to !== 'waiting_user') {
+    const publications = continueRun(db, tables, to, lines)
+    return { run: runRow(run), publications }
+  }
   setStatus(run, to)
   if (run.timeout_at !== null) run.timeout_at += now - (run.held_at ?? now)
   run.paused_from = null
-  const publications: Publication[] = []
   // what was held so far has been added to its time
-  if (to === 'waiting_user') run.held_at = now
-  else {
-    for (const [number, { kind }] of waits) if (kind === 'user') waits.delete(number)
-    run.held_at = null
-    run.deadline_at = run.timeout_at
-    for (const queued of [...queue.values()].sort((a, b) => a.step_number - b.step_number)) {
-      if (!isIdle(db, tables, queued.step_number)) continue
-      queued.due_at = Math.min(queued.due_at, now)
-      queued.publication += 1
-      queued.publish_at = now + 20 * SECOND
-      publications.push(publicationOf(db, tables, queued))
-    }
-  }
+  run.held_at = now
   addLogs(db, tables, [...lines, runEvent(to, run.current_phase, phases(tables))])
-  return { run: runRow(run), publications }
+  return { run: runRow(run), publications: [] }
+}
+
+/** private.continue_run: its time is added to what it may take, and what is idle becomes due. */
+function continueRun(db: Database, tables: RunTables, to: RunStatus, lines: NewLine[]): Publication[] {
+  const { run, queue } = tables
+  const now = db.now()
+  setStatus(run, to)
+  if (run.timeout_at !== null) run.timeout_at += now - (run.held_at ?? now)
+  run.paused_from = null
+  forgetQuestion(tables)
+  run.held_at = null
+  run.deadline_at = run.timeout_at
+  addLogs(db, tables, [...lines, runEvent(to, run.current_phase, phases(tables))])
+  commitDenied(db, tables)
+  const publications: Publication[] = []
+  for (const queued of [...queue.values()].sort((a, b) => a.step_number - b.step_number)) {
+    if (!isIdle(db, tables, queued.step_number)) continue
+    queued.due_at = Math.min(queued.due_at, now)
+    queued.publication += 1
+    queued.publish_at = now + 20 * SECOND
+    publications.push(publicationOf(db, tables, queued))
+  }
+  return publications
+}
+
+function forgetQuestion({ waits }: RunTables): void {
+  for (const [number, { kind }] of waits) if (kind === 'user') waits.delete(number)
+}
+
+/** private.answer_approval */
+export function answerApproval(
+  db: Database,
+  tables: RunTables,
+  { approval_id, approved, message }: { approval_id: string; approved: boolean; message: string | null },
+): RunAnswer {
+  const { run, steps, approvals } = tables
+  const approval = [...approvals.values()].find(({ id }) => id === approval_id)
+  if (approval === undefined) throw new AppError('not_found', 'Approval not found')
+  if (approval.approved === approved)
+    return { run: runRow(run), publications: run.status === 'paused' ? [] : unclaimed(db, tables) }
+  if (approval.answered_at !== null)
+    throw new AppError(
+      'already_answered',
+      approval.approved ? 'This call was allowed before' : 'This call was denied before',
+    )
+  if (run.status !== 'waiting_user' && run.status !== 'paused')
+    throw new AppError('invalid_state', `Cannot answer an approval of a run in status: ${run.status}`)
+  approval.answered_at = db.now()
+  approval.approved = approved
+  approval.reason = approved || !message ? null : message
+  const { step_id, tool_name } = stepOf(steps, approval.step_number)
+  const lines: NewLine[] = [
+    {
+      log_type: 'info',
+      message: `${approved ? 'Allowed' : 'Denied'}: ${tool_name}`,
+      event: 'approval',
+      step_id,
+      data: { approval_id, approved },
+    },
+  ]
+  const isLast = openApprovals(tables).length === 0
+  if (isLast && run.status === 'waiting_user') {
+    const publications = continueRun(db, tables, 'executing', lines)
+    return { run: runRow(run), publications }
+  }
+  addLogs(db, tables, lines)
+  if (isLast) {
+    // paused meanwhile: a resume goes on with the work, and no longer to the question
+    run.paused_from = 'executing'
+    forgetQuestion(tables)
+    commitDenied(db, tables)
+  }
+  return { run: runRow(run), publications: [] }
 }
