@@ -534,7 +534,6 @@ public.agent_artifacts authenticated: SELECT
 public.agent_messages agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_messages agent_front: SELECT
 public.agent_messages authenticated: SELECT
-public.agent_messages_position_seq service_role: SELECT, UPDATE, USAGE
 public.agent_run_connectors agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_run_connectors agent_front: SELECT
 public.agent_run_connectors authenticated: SELECT

@@ -56,23 +56,29 @@ export function addJobRoutes(app: App, deps: StepDeps, limits: { maxBlobBytes: n
     ],
   })
 
-  // One path for both verbs, so that route() can answer every other verb.
-  app.on(['GET', 'PUT'], `${BASE}/blob/:sha256`, async (context) => {
-    const { job, ids } = identify(context)
-    const sha256 = jobSha256.safeParse(context.req.param('sha256'))
-    if (!sha256.success) throw new AppError('not_found', 'Not found')
-    if (context.req.method === 'GET') {
-      const { user_id, owned } = await store.checkJob({ ...ids, sha256: sha256.data })
-      if (!owned) throw new AppError('not_found', 'Not found')
-      const bytes = await blobs.get(user_id, sha256.data)
-      return context.body(bytes.slice().buffer, 200, { 'content-type': 'application/octet-stream' })
-    }
-    const { user_id } = await store.checkJob({ ...ids, sha256: sha256.data, storing: true })
-    const bytes = await rawBytes(context, limits.maxBlobBytes)
-    if (sha256Hex(bytes) !== sha256.data)
-      throw new AppError('invalid_request', 'The bytes do not have this hash')
-    await blobs.put(user_id, sha256.data, bytes)
-    return context.json({ receipt: blobReceipt(settings.secret, job, sha256.data, bytes.length) })
+  route(app, [`${BASE}/blob/:sha256`], {
+    GET: [
+      async (context) => {
+        const { ids } = identify(context)
+        const sha256 = hashIn(context)
+        const { user_id, owned } = await store.checkJob({ ...ids, sha256 })
+        if (!owned) throw new AppError('not_found', 'Not found')
+        const bytes = await blobs.get(user_id, sha256)
+        return context.body(bytes.slice().buffer, 200, { 'content-type': 'application/octet-stream' })
+      },
+    ],
+    PUT: [
+      async (context) => {
+        const { job, ids } = identify(context)
+        const sha256 = hashIn(context)
+        const { user_id } = await store.checkJob({ ...ids, sha256, storing: true })
+        const bytes = await rawBytes(context, limits.maxBlobBytes)
+        if (sha256Hex(bytes) !== sha256)
+          throw new AppError('invalid_request', 'The bytes do not have this hash')
+        await blobs.put(user_id, sha256, bytes)
+        return context.json({ receipt: blobReceipt(settings.secret, job, sha256, bytes.length) })
+      },
+    ],
   })
 
   route(app, [`${BASE}/output`], {
@@ -130,6 +136,12 @@ function identify(context: AppContext): Identified {
     token,
     ids: { run_id, step_number, token_sha256: sha256Hex(token) },
   }
+}
+
+function hashIn(context: AppContext): string {
+  const sha256 = jobSha256.safeParse(context.req.param('sha256'))
+  if (!sha256.success) throw new AppError('not_found', 'Not found')
+  return sha256.data
 }
 
 function parseBody<T>(schema: z.ZodType<T>, body: string): T {

@@ -3,19 +3,29 @@ import type { App, AppEnv } from './env.ts'
 import { MethodNotAllowed } from './errors.ts'
 
 /**
- * One handler for one verb at several paths; every other verb there is answered with 405. A path may have both verbs if they are
+ * One handler for one verb at several paths; every other verb there is answered with 405. A path may have several verbs if they are
  * given in one call.
  */
 export function route(
   app: App,
   paths: readonly string[],
-  handlers: { GET?: readonly Handler<AppEnv>[]; POST?: readonly Handler<AppEnv>[] },
+  handlers: {
+    GET?: readonly Handler<AppEnv>[]
+    POST?: readonly Handler<AppEnv>[]
+    PUT?: readonly Handler<AppEnv>[]
+  },
 ): void {
-  const { GET, POST } = handlers
-  const allow = [...(GET ? ['GET', 'HEAD'] : []), ...(POST ? ['POST'] : []), 'OPTIONS']
+  const { GET, POST, PUT } = handlers
+  const allow = [
+    ...(GET ? ['GET', 'HEAD'] : []),
+    ...(POST ? ['POST'] : []),
+    ...(PUT ? ['PUT'] : []),
+    'OPTIONS',
+  ]
   for (const path of paths) {
     for (const handler of GET ?? []) app.get(path, handler)
     for (const handler of POST ?? []) app.post(path, handler)
+    for (const handler of PUT ?? []) app.put(path, handler)
     app.all(path, () => {
       throw new MethodNotAllowed(allow)
     })

@@ -17,7 +17,11 @@ export interface Caller {
 }
 
 /** QStash's signature over a body for one of our addresses. */
-export async function qstashSignature(body: string, url: string, key = SIGNING_KEYS.current): Promise<string> {
+export async function qstashSignature(
+  body: string,
+  url: string,
+  key = SIGNING_KEYS.current,
+): Promise<string> {
   return new SignJWT({ body: createHash('sha256').update(body).digest('base64url') })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setIssuer('Upstash')
@@ -51,13 +55,19 @@ export async function callersOf(world: DoorWorld): Promise<Caller[]> {
     show: () => ({ headers: {}, query: `ticket=${person.ticket}` }),
   })
   const user = { opens: ['user', 'stream'] as const }
-  const untrusted = await world.other.sign(alice.sub, { iss: undefined })
+  const untrusted = await world.other.sign(alice.sub, { iss: 'https://unknown.example.test/auth/v1' })
   return [
     { name: 'nobody', person: null, opens: [], show: () => ({ headers: {}, query: '' }) },
     bearer('anon key', world.project.anonKey),
     bearer('service key', world.project.serviceRoleKey),
-    bearer('token of agent_api', await world.project.mintRoleToken({ role: 'agent_api', sub: alice.sub, aud: 'authenticated' })),
-    bearer('token of agent_step', await world.project.mintRoleToken({ role: 'agent_step', sub: alice.sub, aud: 'authenticated' })),
+    bearer(
+      'token of agent_api',
+      await world.project.mintRoleToken({ role: 'agent_api', sub: alice.sub, aud: 'authenticated' }),
+    ),
+    bearer(
+      'token of agent_step',
+      await world.project.mintRoleToken({ role: 'agent_step', sub: alice.sub, aud: 'authenticated' }),
+    ),
     bearer('an unknown issuer', untrusted),
     bearer('alice', alice.token, { person: alice, ...user }),
     bearer('bob', bob.token, { person: bob, ...user }),
@@ -71,7 +81,12 @@ export async function callersOf(world: DoorWorld): Promise<Caller[]> {
       person: null,
       opens: ['qstash'],
       show: async ({ path, body }) => ({
-        headers: { 'upstash-signature': await qstashSignature(body, `${API_URL}${path === '/' ? '/agent/step' : path}`) },
+        headers: {
+          'upstash-signature': await qstashSignature(
+            body,
+            `${API_URL}${path === '/' ? '/agent/step' : path}`,
+          ),
+        },
         query: '',
       }),
     },

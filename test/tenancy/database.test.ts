@@ -93,7 +93,13 @@ it('every schema is either in the matrix or known to be of somebody else', async
   const schemas = await world.project.sql<{ name: string }>(
     `select nspname as name from pg_namespace where nspname !~ '^(pg_|information_schema)' order by 1`,
   )
-  expect(schemas.map(({ name }) => name)).toEqual([...FOREIGN_SCHEMAS, 'private', 'public', 'storage', 'supabase_migrations'])
+  expect(schemas.map(({ name }) => name)).toEqual([
+    ...FOREIGN_SCHEMAS,
+    'private',
+    'public',
+    'storage',
+    'supabase_migrations',
+  ])
 })
 
 it('every table has a row in the expectations, and every row its table', async () => {
@@ -203,10 +209,9 @@ it('uploads by bucket, into the own and into a foreign folder', async () => {
   const buckets = await world.project.sql<{ id: string; public: boolean }>(
     'select id, public from storage.buckets order by 1',
   )
+  expect(new Set(Object.keys(UPLOADS))).toEqual(new Set(buckets.map(({ id }) => id)))
   expect(buckets).toEqual(
-    Object.keys(UPLOADS)
-      .sort()
-      .map((id) => ({ id, public: false })),
+    ['agent-inputs', 'agent-outputs', 'agent-workspaces'].map((id) => ({ id, public: false })),
   )
 })
 

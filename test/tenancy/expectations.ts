@@ -213,18 +213,25 @@ const each = (paths: readonly string[], verbs: Routes[string]): Routes =>
 export const ROUTES: Readonly<Record<'execute' | 'status' | 'logs' | 'step', Routes>> = {
   execute: {
     ...PROBES,
-    ...each(['/', '/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2'], { POST: 'user' }),
+    ...each(['/', '/agent/execute', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2'], {
+      POST: 'user',
+    }),
     '/agent/cancel': { POST: 'user' },
     '/agent/runs': { GET: 'user', HEAD: 'user' },
   },
   status: {
     ...PROBES,
-    ...each(['/', '/agent/status', '/functions/v1/agent-status', '/functions/v1/agent-status-phase2'], { POST: 'user' }),
+    ...each(['/', '/agent/status', '/functions/v1/agent-status', '/functions/v1/agent-status-phase2'], {
+      POST: 'user',
+    }),
   },
   logs: {
     ...PROBES,
     // with mode=stream the door is `stream`: those requests are the second list below
-    ...each(['/', '/agent/logs', '/functions/v1/agent-logs', '/functions/v1/agent-logs-phase2'], { GET: 'user', HEAD: 'user' }),
+    ...each(['/', '/agent/logs', '/functions/v1/agent-logs', '/functions/v1/agent-logs-phase2'], {
+      GET: 'user',
+      HEAD: 'user',
+    }),
     ...each(['/agent/run/:run_id/stream', '/agent/stream/:run_id'], { GET: 'stream' }),
     '/agent/stream-ticket': { POST: 'user' },
   },
@@ -234,7 +241,7 @@ export const ROUTES: Readonly<Record<'execute' | 'status' | 'logs' | 'step', Rou
     '/agent/step/failure': { POST: 'qstash' },
     '/agent/step/sweep': { POST: 'sweep' },
     '/agent/step/job/:run_id/:step_number/start': { POST: 'job' },
-    '/agent/step/job/:run_id/:step_number/blob/:sha256': { GET: 'job', PUT: 'job' },
+    '/agent/step/job/:run_id/:step_number/blob/:sha256': { GET: 'job', HEAD: 'job', PUT: 'job' },
     '/agent/step/job/:run_id/:step_number/output': { POST: 'job' },
     '/agent/step/job/:run_id/:step_number/result': { POST: 'job' },
   },
@@ -246,8 +253,9 @@ export const ACTIONS: Readonly<Record<string, Record<string, unknown>>> = {
   stop: {},
   retry: {},
   pause: {},
-  delete: {},
   resume: { user_input: 'go on' },
   fork: { from_step: 0 },
   'retry step': { action: 'retry', step_number: 2 },
+  // the last: after it there is no run to ask about
+  delete: {},
 }

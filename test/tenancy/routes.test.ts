@@ -3,7 +3,7 @@ import { bulkBody, forkBody, resumeBody, verbBody } from '../../shared/contract/
 import { operations } from '../../shared/contract/operations.ts'
 import { type Caller, callersOf } from './callers.ts'
 import { ACTIONS, type Door, type Method, ROUTES } from './expectations.ts'
-import { type DoorWorld, doorWorld, PARKED_STEP, TAG } from './world.ts'
+import { type DoorWorld, doorWorld, FILE_SHA256, PARKED_STEP, TAG } from './world.ts'
 
 type ServiceName = keyof typeof ROUTES
 const SERVICES = Object.keys(ROUTES) as ServiceName[]
@@ -42,11 +42,18 @@ async function ask(
   const path = route
     .replace(':run_id', runId)
     .replace(':step_number', String(PARKED_STEP))
-    .replace(':sha256', 'a'.repeat(64))
+    .replace(':sha256', FILE_SHA256)
     .replace(':asset', 'swagger-ui.css')
-  const body = method === 'POST' ? JSON.stringify(bodyOf(route, runId, fields)) : method === 'PUT' ? 'bytes' : ''
+  const body =
+    method === 'POST'
+      ? JSON.stringify(bodyOf(service, route, runId, fields))
+      : method === 'PUT'
+        ? 'bytes'
+        : ''
   const shown = await caller.show({ path, body })
-  const asked = [route.includes(':run_id') ? '' : `run_id=${runId}`, query, shown.query].filter(Boolean).join('&')
+  const asked = [route.includes(':run_id') ? '' : `run_id=${runId}`, query, shown.query]
+    .filter(Boolean)
+    .join('&')
   const answer = await world.apps[service].request(`${path}?${asked}`, {
     method,
     headers: { 'content-type': 'application/json', ...shown.headers },
@@ -55,14 +62,22 @@ async function ask(
   const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') ?? false
   if (isStream) await answer.body?.cancel()
   const text = isStream ? 'a stream' : await answer.text()
-  const headers = [...answer.headers].filter(([name]) => name !== 'x-request-id').map(([name, value]) => `${name}: ${value}`)
+  const headers = [...answer.headers]
+    .filter(([name]) => name !== 'x-request-id')
+    .map(([name, value]) => `${name}: ${value}`)
   const visible = text.replaceAll(/"request_id":"[^"]*"/g, '')
   cells += 1
   return { status: answer.status, seen: `${answer.status}\n${headers.join('\n')}\n${visible}`, body: text }
 }
 
-function bodyOf(route: string, runId: string, fields: Record<string, unknown>): unknown {
-  if (route.endsWith('/agent/step') || route === '/') return { run_id: runId, step_number: 0, ...fields }
+function bodyOf(
+  service: ServiceName,
+  route: string,
+  runId: string,
+  fields: Record<string, unknown>,
+): unknown {
+  if (service === 'step' && (route.endsWith('/agent/step') || route === '/'))
+    return { run_id: runId, step_number: 0, ...fields }
   if (route.endsWith('/output')) return { chunks: [] }
   if (route.endsWith('/start')) return {}
   if (route.endsWith('/sweep') || route.endsWith('/failure')) return {}
@@ -85,7 +100,13 @@ describe('the route tables', () => {
   })
 
   it('every documented operation is there with the door that the document names', () => {
-    const schemes: Record<string, Door[]> = { user: ['user', 'stream'], ticket: ['stream', 'user'], qstash: ['qstash'], sweep: ['sweep'], job: ['job'] }
+    const schemes: Record<string, Door[]> = {
+      user: ['user', 'stream'],
+      ticket: ['stream', 'user'],
+      qstash: ['qstash'],
+      sweep: ['sweep'],
+      job: ['job'],
+    }
     for (const { method, paths, security } of operations) {
       for (const documented of paths) {
         const path = documented.replaceAll(/\{(\w+)\}/g, ':$1')
@@ -109,7 +130,13 @@ describe('the route tables', () => {
 })
 
 /** Asks with every way of asking, about a run that is the caller's, somebody else's, and nobody's. */
-async function check(service: ServiceName, method: Method, path: string, door: Door, more: [Record<string, unknown>?, string?] = []) {
+async function check(
+  service: ServiceName,
+  method: Method,
+  path: string,
+  door: Door,
+  more: [Record<string, unknown>?, string?] = [],
+) {
   const { alice, bob } = world.people
   const refused = new Set<string>()
   let letIn = 0
@@ -122,7 +149,8 @@ async function check(service: ServiceName, method: Method, path: string, door: D
       await ask(service, method, path, caller, UNKNOWN_RUN, ...more),
     ]
     const about = `${method} ${path} ${JSON.stringify(more)} by ${caller.name}`
-    expect([about, theirs.seen]).toEqual([about, unknown.seen])
+    // QStash and the sweeper are told of runs that are nobody's: they act for all
+    if (door !== 'qstash' && door !== 'sweep') expect([about, theirs.seen]).toEqual([about, unknown.seen])
     if (!caller.opens.includes(door)) {
       for (const { seen, status } of [mine, theirs]) {
         expect([about, status]).toEqual([about, 401])
@@ -146,7 +174,9 @@ async function check(service: ServiceName, method: Method, path: string, door: D
 }
 
 describe('routes × verbs × ways of asking × own, foreign and unknown runs', () => {
-  const rows = SERVICES.flatMap((service) => Object.keys(ROUTES[service]).map((path) => [service, path] as const))
+  const rows = SERVICES.flatMap((service) =>
+    Object.keys(ROUTES[service]).map((path) => [service, path] as const),
+  )
 
   it.each(rows)('%s %s: verbs', async (service, path) => {
     const { alice } = world.people
@@ -154,10 +184,12 @@ describe('routes × verbs × ways of asking × own, foreign and unknown runs', (
       const door = ROUTES[service][path]?.[method]
       if (door === undefined) {
         const answers = new Set<string>()
-        for (const caller of callers) answers.add((await ask(service, method, path, caller, alice.runId)).seen)
+        for (const caller of callers)
+          answers.add((await ask(service, method, path, caller, alice.runId)).seen)
         expect([method, [...answers].map((one) => one.slice(0, 3))]).toEqual([method, ['405']])
       } else if (door === 'open') {
-        for (const caller of callers) {
+        // the document and its files are the same for all: two ways of asking say so
+        for (const caller of callers.filter(({ name }) => name === 'nobody' || name === 'alice')) {
           const { status } = await ask(service, method, path, caller, alice.runId)
           expect([method, caller.name, status]).toEqual([method, caller.name, 200])
         }
@@ -171,7 +203,8 @@ describe('routes × verbs × ways of asking × own, foreign and unknown runs', (
         if (door !== 'user' && door !== 'stream') continue
         if (service === 'execute' && method === 'POST') continue
         await check(service, method, path, door)
-        if (service === 'logs' && door === 'user' && method === 'GET') await check(service, method, path, 'stream', [{}, 'mode=stream'])
+        if (service === 'logs' && door === 'user' && method === 'GET')
+          await check(service, method, path, 'stream', [{}, 'mode=stream'])
       }
     }
   })
@@ -189,16 +222,15 @@ describe('routes × verbs × ways of asking × own, foreign and unknown runs', (
         for (const method of ['POST', 'PUT'] as const) await ask('step', method, path, caller, alice.runId)
     }
     expect(await world.traces(alice)).toBe(before)
-    const list = await ask('execute', 'GET', '/agent/runs', { ...(callers.find(({ person }) => person === bob) as Caller) }, '')
+    const list = await ask(
+      'execute',
+      'GET',
+      '/agent/runs',
+      { ...(callers.find(({ person }) => person === bob) as Caller) },
+      '',
+    )
     expect(list.body).toContain(bob.runId)
     expect(list.body).not.toMatch(new RegExp(`${alice.runId}|${twin.runId}`))
-  })
-
-  it('actions', async () => {
-    for (const [name, fields] of Object.entries(ACTIONS))
-      await check('execute', 'POST', '/agent/execute', 'user', [{ action: name, ...fields }])
-    for (const path of ['/', '/functions/v1/agent-execute', '/functions/v1/agent-execute-phase2', '/agent/cancel'])
-      await check('execute', 'POST', path, 'user')
   })
 
   it('messages, sweeps and jobs', async () => {
@@ -206,5 +238,17 @@ describe('routes × verbs × ways of asking × own, foreign and unknown runs', (
       for (const [method, door] of Object.entries(verbs) as [Method, Door][])
         if (door !== 'open') await check('step', method, path, door)
     }
+  })
+
+  it('actions', async () => {
+    for (const path of [
+      '/',
+      '/functions/v1/agent-execute',
+      '/functions/v1/agent-execute-phase2',
+      '/agent/cancel',
+    ])
+      await check('execute', 'POST', path, 'user')
+    for (const [name, fields] of Object.entries(ACTIONS))
+      await check('execute', 'POST', '/agent/execute', 'user', [{ action: name, ...fields }])
   })
 })

@@ -15,12 +15,17 @@ import { principal } from '../engine/harness.ts'
 const WIDE = {
   wide_itself: 'nologin bypassrls inherit in role agent_api',
   wide_member: 'nologin nobypassrls inherit in role agent_api, service_role',
-  wide_sideways: 'nologin nobypassrls inherit in role agent_api, agent_engine',
   wide_stranger: 'nologin bypassrls noinherit',
 }
 
+/** Of a direct connection; not given to authenticator, which would become as wide. */
+const WIDE_LOGINS = {
+  wide_login: 'bypassrls in role agent_api',
+  wide_sideways: 'nobypassrls in role agent_api, agent_engine',
+}
+
 let project: TestProject
-let logins: Record<'fit' | 'wide', string>
+let loginUrl: (role: string) => string
 
 beforeAll(async () => {
   project = await testProject('', { template: 'migrated' })
@@ -30,18 +35,22 @@ beforeAll(async () => {
       if (rowCount === 0) await client.query(`create role ${name} ${attributes}`)
       await client.query(`grant ${name} to authenticator`)
     }
-    const { rowCount } = await client.query(`select from pg_roles where rolname = 'wide_login'`)
-    if (rowCount === 0)
-      await client.query(`create role wide_login login bypassrls inherit in role agent_api password 'test'`)
+    for (const [name, attributes] of Object.entries(WIDE_LOGINS)) {
+      const { rowCount } = await client.query('select from pg_roles where rolname = $1', [name])
+      if (rowCount === 0)
+        await client.query(`create role ${name} login inherit ${attributes} password 'test'`)
+    }
   })
   const fit = await makeServiceLogin(project.database.url('postgres'), {
     name: 'agent_api_test',
     role: 'agent_api',
     password: 'test',
   })
-  const wide = new URL(fit)
-  wide.username = 'wide_login'
-  logins = { fit, wide: wide.href }
+  loginUrl = (role) => {
+    const url = new URL(fit)
+    url.username = role
+    return url.href
+  }
 })
 afterAll(() => project.close())
 
@@ -67,7 +76,6 @@ describe('a store under a role that could step around row security', () => {
       'wide_member',
       'The database role wide_member can step around row security as a member of service_role: ',
     ],
-    ['wide_sideways', 'wide_sideways can step around row security as a member of agent_engine: '],
     ['wide_stranger', 'does not let the role of this function call agent_ready: '],
     ['service_role', 'does not let the role of this function call agent_ready: '],
     ['authenticated', 'does not let the role of this function call agent_ready: '],
@@ -85,16 +93,19 @@ describe('a store under a role that could step around row security', () => {
     expect(await project.sql('select count(*) from private.principals')).toEqual(before)
   })
 
-  it('over a connection of its own as well', async () => {
+  it.each([
+    ['wide_login', 'The database role wide_login can step around row security: '],
+    ['wide_sideways', 'wide_sideways can step around row security as a member of agent_engine: '],
+  ])('%s: over a connection of its own as well', async (role, words) => {
     const refusals: ConfigError[] = []
     const store = directStore({
-      url: logins.wide,
+      url: loginUrl(role),
       timeoutMs: 5000,
       applicationName: 'wide',
       refuse: (error) => void refusals.push(error),
     })
     await expect(store.readRun(readRun)).rejects.toMatchObject({ code: 'unavailable' })
-    expect(refusals[0]?.message).toContain('The database role wide_login can step around row security: ')
+    expect(refusals[0]?.message).toContain(words)
     await store.close()
   })
 
@@ -173,7 +184,7 @@ describe('a process under such a role ends with status 1 and says what to do', (
     const { code, stderr } = await start({
       SUPABASE_ROLE_TOKEN: (await options('agent_api')).roleToken,
       STORE: 'postgres',
-      DATABASE_URL: logins.wide,
+      DATABASE_URL: loginUrl('wide_login'),
     })
     expect(code).toBe(1)
     expect(stderr).toContain('The database role wide_login can step around row security')

@@ -12,7 +12,7 @@ import { createSignatureVerifier } from '../../shared/adapters/qstash/signature.
 import { createArtifacts, createAttachments, createBlobs } from '../../shared/adapters/supabase/storage.ts'
 import { testConfig } from '../../shared/config/test-config.ts'
 import { hashOf } from '../../shared/engine/issue-ticket.ts'
-import { jobName } from '../../shared/engine/job-token.ts'
+import { jobName, sha256Hex } from '../../shared/engine/job-token.ts'
 import type { App } from '../../shared/http/env.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import { call, type Engine, engine, SECRET, script, silentLog } from '../engine/harness.ts'
@@ -25,6 +25,9 @@ export const SIGNING_KEYS = {
 export const SWEEP_SECRET = 'another secret of thirty-two characters'
 export const PARKED_STEP = 2
 export const TAG = 'shared-tag'
+/** Everybody has a file of the same bytes: whoever knows the hash of one still gets only the own copy. */
+const FILE = 'secret of its owner'
+export const FILE_SHA256 = sha256Hex(FILE)
 
 /** Somebody with a run whose tool step waits for its job, a stream ticket, and files in every bucket. */
 export interface Person {
@@ -102,6 +105,7 @@ export async function doorWorld() {
       tags: [TAG],
       connector_ids: ['github'],
       idempotency: { key: 'k', body_sha256: 'a'.repeat(64) },
+      files: [{ path: 'inputs/a.txt', sha256: FILE_SHA256, size: FILE.length, mode: 0o644 }],
     })
     await e.scheduler.publish(publications)
     await e.drain()
@@ -170,11 +174,8 @@ async function otherIssuer() {
     jwksUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     privateKey,
     sign: (sub: string, claims: Record<string, unknown> = {}) =>
-      new SignJWT({ role: 'authenticated', ...claims })
+      new SignJWT({ iss: issuer, sub, aud: 'authenticated', role: 'authenticated', ...claims })
         .setProtectedHeader({ alg: 'ES256', kid: 'other-1' })
-        .setIssuer(issuer)
-        .setSubject(sub)
-        .setAudience('authenticated')
         .setIssuedAt()
         .setExpirationTime('1h')
         .sign(privateKey),
@@ -187,12 +188,10 @@ async function fill(service: SupabaseClient, people: readonly Person[]): Promise
     const files: [string, string][] = [
       ['agent-inputs', `${sub}/a.txt`],
       ['agent-outputs', `${userId}/a.txt`],
-      ['agent-workspaces', `${userId}/${'a'.repeat(64)}`],
+      ['agent-workspaces', `${userId}/${FILE_SHA256}`],
     ]
     for (const [bucket, name] of files) {
-      const { error } = await service.storage
-        .from(bucket)
-        .upload(name, 'secret of its owner', { upsert: true })
+      const { error } = await service.storage.from(bucket).upload(name, FILE, { upsert: true })
       if (error !== null) throw error
     }
   }
