@@ -167,6 +167,7 @@ export const INNER: Readonly<Record<string, readonly Executor[]>> = {
   act_as: ['agent_front'],
   bulk_runs: ['agent_front'],
   cancel_run: ['agent_front'],
+  check_create: ['agent_front'],
   close_ticket: ['agent_front'],
   create_once: ['agent_front'],
   delete_run: ['agent_front'],
