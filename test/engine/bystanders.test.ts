@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type TestDatabase, testDatabase } from '../../dev/postgres/test-database.ts'
 import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import type { CreateRun, StepCommit } from '../../shared/ports/store.ts'
-import type { StoreFixture } from '../../shared/ports/store-fixture.suite.ts'
 import {
   answerCommit,
   carryOut,
@@ -20,22 +17,20 @@ import {
   toolCommit,
   toolStep,
 } from '../../shared/ports/store-kit.suite.ts'
-import { databaseControls } from './database-controls.ts'
-import { postgresStores } from './sql-stores.ts'
+import { type DirectFixture, directFixture } from './direct-fixture.ts'
 
 // Whatever is done to one run, no row of any other run changes: of the same user or of another, whatever state it is in.
 
-let database: TestDatabase
-let owner: pg.Pool
-let stores: Awaited<ReturnType<typeof postgresStores>>
-let fixture: StoreFixture
+let fixture: DirectFixture
 let before: unknown
 /** Tables with rows of runs, and the column that says whose. */
 let tables: { name: string; run: string }[]
 const bystanders: string[] = []
 const actor = someone()
 const other = someone()
-const sql = async (text: string, values?: unknown[]) => (await owner.query(text, values)).rows
+/** Whose subject is the actor's, at another issuer. */
+const twin = { ...actor, issuer: 'https://twin.example/auth/v1', user_id_from: 'new' as const }
+const sql: DirectFixture['sql'] = (...query) => fixture.sql(...query)
 
 const LONG_S = 3600
 const file = (path: string, letter: string) => ({ path, sha256: sha(letter), size: 1, mode: 0o644 })
@@ -159,11 +154,7 @@ const FIELDS: Partial<CreateRun> = {
 }
 
 beforeAll(async () => {
-  database = await testDatabase()
-  owner = new pg.Pool({ connectionString: database.url('postgres'), max: 2 })
-  owner.on('error', () => {})
-  stores = await postgresStores(database)
-  fixture = { ...stores, ...databaseControls(sql) }
+  fixture = await directFixture()
   for (const [who, tags] of [
     [actor, ['another']],
     [other, ['batch']],
@@ -177,6 +168,7 @@ beforeAll(async () => {
       bystanders.push(run)
     }
   }
+  bystanders.push(await MAKE.executing(twin, FIELDS))
   // nothing of theirs becomes due while the test runs
   await sql(`update public.agent_task_queue set publish_at = publish_at + interval '1 hour'`)
   await sql(`update private.jobs_to_remove set requested_at = requested_at + interval '1 hour'`)
@@ -193,11 +185,7 @@ beforeAll(async () => {
   expect(tables.length).toBeGreaterThan(12)
   before = await others()
 }, 60_000)
-afterAll(async () => {
-  await stores.close()
-  await owner.end()
-  await database.drop()
-})
+afterAll(() => fixture.close())
 
 /** Every row of the bystanders, and what the other user has besides. */
 async function others(): Promise<unknown> {
@@ -207,12 +195,17 @@ async function others(): Promise<unknown> {
         `select '${name}' as in, to_jsonb(t) as row from ${name} t where t.${run} = any ($1)`,
     ),
     `select 'balance', to_jsonb(t) from public.credit_balances t where user_id = $2`,
-    `select 'who', to_jsonb(t) from private.principals t`,
+    `select 'who', to_jsonb(t) from private.principals t where (issuer, sub) <> ($3, $4)`,
     `select 'issuer', to_jsonb(t) from private.issuers t`,
     `select 'job', to_jsonb(t) from private.jobs_to_remove t where exists (select from unnest($1) r where job_name like 'run-' || r || '%')`,
     `select 'object', to_jsonb(t) from private.objects_to_remove t where not_before > now() + interval '30 minutes' and not_before < now() + interval '2 hours'`,
   ]
-  return await sql(`${texts.join('\nunion all ')}\norder by 1, 2`, [bystanders, other.sub])
+  return await sql(`${texts.join('\nunion all ')}\norder by 1, 2`, [
+    bystanders,
+    other.sub,
+    actor.issuer,
+    actor.sub,
+  ])
 }
 
 type Act = (run: string) => Promise<unknown>
@@ -225,7 +218,7 @@ const committing =
 const bulk =
   (verb: 'stop' | 'pause' | 'resume' | 'retry' | 'delete'): Act =>
   (run) =>
-    stores.front
+    fixture.front
       .bulkRuns({ ...terms, principal: actor, tag: 'batch', verb, opening_credits: 1000 })
       // the runs of the tests before are of the tag as well
       .then(({ results }) => {
@@ -244,7 +237,7 @@ const due = (run: string) =>
 const fork =
   (from_step: number, message: string | null): Act =>
   (run) =>
-    stores.front.forkRun({ ...ids(run), from_step, message, ...terms })
+    fixture.front.forkRun({ ...ids(run), from_step, message, ...terms })
 /** Whatever else was left by the acts before, so that the next pass of the sweeper has one thing to do. */
 const sweep = (run: string) => due(run).then(() => fixture.step.sweepDue({ limit: 100 }))
 
@@ -400,21 +393,26 @@ const ACTS: [string, State, Act][] = [
         error: 'x',
         free: false,
       })
-      await stores.front.retryStep({ ...ids(run), step_number: 1, ...terms })
+      await fixture.front.retryStep({ ...ids(run), step_number: 1, ...terms })
     },
   ],
-  ['delete', 'completed', (run) => stores.front.deleteRun(ids(run))],
-  ['delete of a settling run', 'settling', (run) => stores.front.deleteRun(ids(run))],
+  ['delete', 'completed', (run) => fixture.front.deleteRun(ids(run))],
+  ['delete of a settling run', 'settling', (run) => fixture.front.deleteRun(ids(run))],
   [
     'removal of objects',
     'completed',
     async (run) => {
-      await stores.front.deleteRun(ids(run))
+      await fixture.front.deleteRun(ids(run))
       const { objects_to_remove = [] } = await fixture.step.sweepDue({ limit: 100 })
-      await stores.step.objectsRemoved({ objects: objects_to_remove })
+      await fixture.step.objectsRemoved({ objects: objects_to_remove })
       await sql(`update private.objects_to_remove set removed_at = removed_at - interval '1 hour'`)
       await fixture.sweep()
     },
+  ],
+  [
+    'create in another tenant',
+    'executing',
+    () => fixture.front.createRun(newRun({ ...actor, tenant_id: randomUUID() })),
   ],
   ['ticket', 'executing', ticketed((ticket) => fixture.front.useTicket(ticket))],
   ['end of a ticket', 'completed', ticketed((ticket) => fixture.front.closeTicket(ticket))],

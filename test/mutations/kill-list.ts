@@ -4,6 +4,7 @@ export const SUITES = [
   '../database/access.test.ts',
   './store-cases.ts',
   '../engine/bystanders.test.ts',
+  '../engine/front-guards.test.ts',
   '../engine/guards.test.ts',
   '../engine/pause-in-work.test.ts',
   '../engine/verbs.test.ts',

@@ -1,28 +1,12 @@
-import pg from 'pg'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { testDatabase } from '../../dev/postgres/test-database.ts'
-import type { StoreFixture } from '../../shared/ports/store.suite.ts'
 import { storeCases } from '../../shared/ports/store-cases.suite.ts'
-import { databaseControls } from '../engine/database-controls.ts'
-import { postgresStores } from '../engine/sql-stores.ts'
+import { type DirectFixture, directFixture } from '../engine/direct-fixture.ts'
 
 /** The port suite of the Store over the direct connection: the same cases as in `npm test`, without HTTP in between. */
-let fixture: StoreFixture
+let fixture: DirectFixture
 
 beforeAll(async () => {
-  const database = await testDatabase()
-  const owner = new pg.Pool({ connectionString: database.url('postgres'), max: 2 })
-  owner.on('error', () => {})
-  const stores = await postgresStores(database)
-  fixture = {
-    ...stores,
-    ...databaseControls(async (text, values) => (await owner.query(text, values)).rows),
-    async close() {
-      await stores.close()
-      await owner.end()
-      await database.drop()
-    },
-  }
+  fixture = await directFixture()
 })
 afterEach(async () => {
   for (let n = 0; n < 50; n++) {
