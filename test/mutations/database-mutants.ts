@@ -20,7 +20,9 @@ export async function databaseMutants(client: pg.Client): Promise<Mutant[]> {
     where n.nspname = 'private' or (n.nspname = 'public' and p.proname like 'agent\\_%') order by 1`)
   const statements = [...(await constraints(client)), ...(await grants(client))]
   return [
-    ...functions.rows.flatMap(({ name, definition }) => sqlMutants(name, definition)),
+    ...functions.rows.flatMap(({ name, definition }) =>
+      sqlMutants(name, definition).map((mutant) => ({ ...mutant, undo: definition })),
+    ),
     ...(await policyMutants(client)),
     ...statements.map(({ name, kind, definition, statement }) => ({
       id: '',

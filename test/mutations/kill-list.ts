@@ -1,10 +1,14 @@
-/** Test files that notice mutants of the database, fast ones first; paths are relative to this folder. */
-export const SUITES = [
+/** Test files that notice mutants of the database, relative to this folder. These first: they take the direct connection. */
+export const QUICK_SUITES = [
   '../database/grants.test.ts',
   '../database/access.test.ts',
   './store-cases.ts',
   '../engine/bystanders.test.ts',
   '../engine/front-guards.test.ts',
+  '../engine/verb-guards.test.ts',
+]
+/** These with the engine and HTTP around it. */
+export const ENGINE_SUITES = [
   '../engine/guards.test.ts',
   '../engine/pause-in-work.test.ts',
   '../engine/verbs.test.ts',

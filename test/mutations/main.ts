@@ -20,6 +20,8 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     /** A file of names, one a line, that are not tested: those that were noticed the last time, while one works on the others. */
     except: { type: 'string' },
+    /** Without the suites that put the engine and HTTP around the database: says sooner what they alone would notice. */
+    quick: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 })
@@ -47,7 +49,7 @@ function choose(mutants: Mutant[]): Mutant[] {
 }
 
 async function work(): Promise<void> {
-  const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), {
+  const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), values.quick ? ['quick'] : [], {
     execArgv: ['--import', new URL('./hooks.mjs', import.meta.url).href],
   })
   await new Promise<void>((resolve, reject) => {

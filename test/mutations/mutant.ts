@@ -9,6 +9,8 @@ export interface Mutant {
   by: string
   /** Statements for the database, or the whole text of the module. */
   apply: string
+  /** A statement that takes it back; without one the database is made anew. */
+  undo?: string
 }
 
 /** Names each mutant by what it changes; of several alike the first has no number. */

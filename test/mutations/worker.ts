@@ -11,7 +11,7 @@ import { collect, provide, type Suite } from './collect.ts'
 import { instrument, measure } from './coverage.ts'
 import { databaseMutants } from './database-mutants.ts'
 import { moduleMutants } from './decide-mutants.ts'
-import { DECIDE_SUITE, SUITES } from './kill-list.ts'
+import { DECIDE_SUITE, ENGINE_SUITES, QUICK_SUITES } from './kill-list.ts'
 import { type Mutant, named } from './mutant.ts'
 import { reason, runSuites } from './run-suites.ts'
 
@@ -60,27 +60,31 @@ async function cloned(template: string, name: string): Promise<string> {
 const load = (file: string, query = '') =>
   collect(file.replace(/^.*\//, ''), () => import(new URL(`${file}${query}`, import.meta.url).href))
 const suites: Suite[] = []
-for (const file of SUITES) suites.push(await load(file))
+const files = process.argv.includes('quick') ? QUICK_SUITES : [...QUICK_SUITES, ...ENGINE_SUITES]
+for (const file of files) suites.push(await load(file))
 const decidePath = new URL(DECIDE, import.meta.url)
 const decideSource = await readFile(decidePath, 'utf8')
 
+let isOriginal = false
 /** The suites look for `template_migrated`: what it is decides what they test. */
-async function tryDatabase({ apply, target, kind }: Mutant): Promise<string | undefined> {
-  await cloned('template_original', 'template_migrated')
+async function tryDatabase({ apply, target, kind, undo }: Mutant): Promise<string | undefined> {
+  if (!isOriginal) await cloned('template_original', 'template_migrated')
   const refused = await asAdmin('template_migrated', (client) => client.query(apply)).then(
     () => undefined,
     (error: unknown) => `Postgres: ${error instanceof Error ? error.message : error}`,
   )
   const measured = functions.includes(target)
-  return (
+  const noticed =
     refused ??
     // a grant is noticed by who noticed the grant before, whatever it is on
-    runSuites(
+    (await runSuites(
       suites,
       measured ? target : kind,
       ({ calls }) => !measured || calls === undefined || calls.has(target),
-    )
-  )
+    ))
+  isOriginal = undo !== undefined
+  if (undo !== undefined) await asAdmin('template_migrated', (client) => client.query(undo))
+  return noticed
 }
 let modules = 0
 const changed = (globalThis as unknown as { mutatedModules: Map<string, string> }).mutatedModules
