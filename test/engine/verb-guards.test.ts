@@ -471,6 +471,7 @@ describe('bytes to remove', () => {
   it('are handed out when due, again after a minute, and forgotten ten minutes after their removal', async () => {
     // what the tests before have left to be published is out of the way
     while ((await f.step.sweepDue({ limit: 200 })).publications.length > 0);
+    await f.sql('delete from private.objects_to_remove')
     await put(W, 'due')
     await put(W, 'later', { due: '1 minute' })
     await put(W, 'handed', { handed: '-30 seconds' })
@@ -489,6 +490,7 @@ describe('bytes to remove', () => {
   })
 
   it('are handed out as many as were asked for, the oldest first', async () => {
+    await f.sql('delete from private.objects_to_remove')
     for (const n of [3, 1, 2]) await put(W, `n${n}`, { due: `-${n} minutes` })
     const first = await f.step.sweepDue({ limit: 2 })
     expect(new Set(first.objects_to_remove?.map(({ name }) => name))).toEqual(new Set(['n3', 'n2']))
@@ -504,6 +506,7 @@ describe('bytes to remove', () => {
   })
 
   it('are kept when they are in use after all: by the owner of the folder, while nobody removes them', async () => {
+    await f.sql('delete from private.objects_to_remove')
     const [who, other] = [someone(), someone()]
     for (const letter of ['1', '2', '3', '4'])
       await f.front.createRun(newRun(who, { files: [file('a', letter)] }))
