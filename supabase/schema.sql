@@ -8,13 +8,8 @@ public.agent_step_status: pending, running, completed, failed, skipped, cancelle
 public.agent_tool_type: shell, code, browser, file_read, file_write, search, message, plan, generate, slides, connector, wide_research
 
 -- Columns
-private.approvals.id uuid not null default gen_random_uuid()
-private.approvals.run_id uuid not null
-private.approvals.step_number integer not null
-private.approvals.asked_at timestamp with time zone not null default clock_timestamp()
-private.approvals.answered_at timestamp with time zone
-private.approvals.approved boolean
-private.approvals.reason text
+private.check_round.one boolean not null default true
+private.check_round.last_run uuid not null default '00000000-0000-0000-0000-000000000000'::uuid
 private.credit_ledger.id bigint not null identity
 private.credit_ledger.user_id uuid not null
 private.credit_ledger.run_id uuid
@@ -66,6 +61,8 @@ private.runs.paused_from agent_run_status
 private.runs.held_at timestamp with time zone
 private.runs.deadline_at timestamp with time zone
 private.runs.protocol integer not null default 1
+private.runs_to_check.run_id uuid not null
+private.runs_to_check.ended_at timestamp with time zone not null default clock_timestamp()
 private.steps.run_id uuid not null
 private.steps.step_number integer not null
 private.steps.step_id uuid not null
@@ -86,11 +83,23 @@ private.stream_tickets.use_before timestamp with time zone not null
 private.stream_tickets.expires_at timestamp with time zone not null
 private.stream_tickets.connection integer not null default 0
 private.stream_tickets.delivered boolean not null default false
+private.sweep_faults.run_id uuid not null
+private.sweep_faults.what text not null
+private.sweep_faults.error text not null
+private.sweep_faults.first_at timestamp with time zone not null default clock_timestamp()
+private.sweep_faults.last_at timestamp with time zone not null default clock_timestamp()
+private.sweep_faults.times integer not null default 1
 private.switches.id bigint not null identity
 private.switches.tenant_id uuid
 private.switches.tool_name text
 private.switches.reason text not null
 private.switches.created_at timestamp with time zone not null default now()
+private.violations.id bigint not null identity
+private.violations.invariant text not null
+private.violations.run_id uuid
+private.violations.detail text not null
+private.violations.found_at timestamp with time zone not null default clock_timestamp()
+private.violations.reported_at timestamp with time zone
 private.waits.run_id uuid not null
 private.waits.step_number integer not null
 private.waits.kind text not null
@@ -253,10 +262,8 @@ credit_balances credit_balances_available_credits_check: CHECK ((available_credi
 credit_balances credit_balances_pkey: PRIMARY KEY (user_id)
 credit_balances credit_balances_total_credits_check: CHECK ((total_credits >= (0)::numeric))
 credit_balances credit_balances_used_credits_check: CHECK ((used_credits >= (0)::numeric))
-private.approvals approvals_check: CHECK (((answered_at IS NULL) = (approved IS NULL)))
-private.approvals approvals_pkey: PRIMARY KEY (id)
-private.approvals approvals_run_id_step_number_fkey: FOREIGN KEY (run_id, step_number) REFERENCES private.steps(run_id, step_number) ON DELETE CASCADE
-private.approvals approvals_run_id_step_number_key: UNIQUE (run_id, step_number)
+private.check_round check_round_one_check: CHECK (one)
+private.check_round check_round_pkey: PRIMARY KEY (one)
 private.credit_ledger credit_ledger_check: CHECK (((kind = 'opening'::text) = (run_id IS NULL)))
 private.credit_ledger credit_ledger_kind_check: CHECK ((kind = ANY (ARRAY['opening'::text, 'reserve'::text, 'charge'::text, 'refund'::text])))
 private.credit_ledger credit_ledger_pkey: PRIMARY KEY (id)
@@ -271,6 +278,8 @@ private.revoked_keys revoked_keys_pkey: PRIMARY KEY (issuer, key_id)
 private.run_transitions run_transitions_pkey: PRIMARY KEY (from_status, to_status)
 private.runs runs_pkey: PRIMARY KEY (run_id)
 private.runs runs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.runs_to_check runs_to_check_pkey: PRIMARY KEY (run_id)
+private.runs_to_check runs_to_check_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
 private.steps steps_cost_check: CHECK ((cost >= 0))
 private.steps steps_kind_check: CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text])))
 private.steps steps_pkey: PRIMARY KEY (run_id, step_number)
@@ -278,7 +287,11 @@ private.steps steps_run_id_fkey: FOREIGN KEY (run_id) REFERENCES private.runs(ru
 private.steps steps_state_check: CHECK ((state = ANY (ARRAY['open'::text, 'settling'::text, 'done'::text])))
 private.stream_tickets stream_tickets_pkey: PRIMARY KEY (ticket_sha256)
 private.stream_tickets stream_tickets_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.sweep_faults sweep_faults_pkey: PRIMARY KEY (run_id, what)
+private.sweep_faults sweep_faults_run_id_fkey: FOREIGN KEY (run_id) REFERENCES private.runs(run_id) ON DELETE CASCADE
+private.sweep_faults sweep_faults_what_check: CHECK ((what = ANY (ARRAY['end'::text, 'settle'::text])))
 private.switches switches_pkey: PRIMARY KEY (id)
+private.violations violations_pkey: PRIMARY KEY (id)
 private.waits waits_kind_check: CHECK ((kind = ANY (ARRAY['job'::text, 'user'::text])))
 private.waits waits_pkey: PRIMARY KEY (run_id, step_number)
 private.waits waits_run_id_step_number_fkey: FOREIGN KEY (run_id, step_number) REFERENCES private.steps(run_id, step_number) ON DELETE CASCADE
@@ -288,8 +301,7 @@ private.workspace_files workspace_files_sha256_check: CHECK ((sha256 ~ '^[0-9a-f
 private.workspace_files workspace_files_size_check: CHECK ((size >= 0))
 
 -- Indexes
-CREATE UNIQUE INDEX approvals_pkey ON private.approvals USING btree (id)
-CREATE UNIQUE INDEX approvals_run_id_step_number_key ON private.approvals USING btree (run_id, step_number)
+CREATE UNIQUE INDEX check_round_pkey ON private.check_round USING btree (one)
 CREATE UNIQUE INDEX credit_ledger_pkey ON private.credit_ledger USING btree (id)
 CREATE UNIQUE INDEX credit_ledger_step ON private.credit_ledger USING btree (run_id, step_number, ((kind = 'reserve'::text))) WHERE (run_id IS NOT NULL)
 CREATE INDEX credit_ledger_user ON private.credit_ledger USING btree (user_id)
@@ -308,12 +320,17 @@ CREATE INDEX runs_deadline ON private.runs USING btree (deadline_at) WHERE (dead
 CREATE INDEX runs_open_tenant ON private.runs USING btree (tenant_id) WHERE (deadline_at IS NOT NULL)
 CREATE INDEX runs_open_user ON private.runs USING btree (user_id) WHERE (deadline_at IS NOT NULL)
 CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
+CREATE UNIQUE INDEX runs_to_check_pkey ON private.runs_to_check USING btree (run_id)
 CREATE UNIQUE INDEX steps_pkey ON private.steps USING btree (run_id, step_number)
 CREATE INDEX steps_unsettled ON private.steps USING btree (run_id) WHERE (state = 'settling'::text)
 CREATE INDEX stream_tickets_expires ON private.stream_tickets USING btree (expires_at)
 CREATE UNIQUE INDEX stream_tickets_pkey ON private.stream_tickets USING btree (ticket_sha256)
 CREATE INDEX stream_tickets_run ON private.stream_tickets USING btree (run_id)
+CREATE UNIQUE INDEX sweep_faults_pkey ON private.sweep_faults USING btree (run_id, what)
 CREATE UNIQUE INDEX switches_pkey ON private.switches USING btree (id)
+CREATE UNIQUE INDEX violations_once ON private.violations USING btree (invariant, run_id, detail) NULLS NOT DISTINCT
+CREATE UNIQUE INDEX violations_pkey ON private.violations USING btree (id)
+CREATE INDEX violations_unreported ON private.violations USING btree (id) WHERE (reported_at IS NULL)
 CREATE UNIQUE INDEX waits_pkey ON private.waits USING btree (run_id, step_number)
 CREATE INDEX workspace_files_blob ON private.workspace_files USING btree (sha256)
 CREATE UNIQUE INDEX workspace_files_current ON private.workspace_files USING btree (run_id, path) WHERE (to_step IS NULL)
@@ -348,7 +365,7 @@ CREATE UNIQUE INDEX agent_task_queue_slot ON public.agent_task_queue USING btree
 CREATE UNIQUE INDEX credit_balances_pkey ON public.credit_balances USING btree (user_id)
 
 -- Row security
-private.approvals: off
+private.check_round: off
 private.credit_ledger: off
 private.idempotency_keys: off
 private.issuers: off
@@ -358,9 +375,12 @@ private.principals: off
 private.revoked_keys: off
 private.run_transitions: off
 private.runs: off
+private.runs_to_check: off
 private.steps: off
 private.stream_tickets: off
+private.sweep_faults: off
 private.switches: off
+private.violations: off
 private.waits: off
 private.workspace_files: off
 public.agent_artifacts: on
@@ -399,6 +419,7 @@ storage.objects agent_service_write: INSERT to agent_step using - with check (bu
 -- Triggers
 CREATE TRIGGER hold_open_runs AFTER INSERT ON private.runs FOR EACH ROW EXECUTE FUNCTION private.hold_open_runs()
 CREATE TRIGGER keep_blobs AFTER INSERT ON private.workspace_files REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.keep_blobs()
+CREATE TRIGGER run_to_check AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (new.status = ANY (ARRAY['completed'::agent_run_status, 'failed'::agent_run_status, 'cancelled'::agent_run_status, 'timeout'::agent_run_status])))) EXECUTE FUNCTION private.to_check()
 CREATE TRIGGER run_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION private.check_run_transition()
 CREATE TRIGGER slot_freed AFTER DELETE ON public.agent_task_queue FOR EACH ROW WHEN (((old.slot IS NOT NULL) OR (old.waits = 'tenant'::text))) EXECUTE FUNCTION private.slot_freed()
 
@@ -407,10 +428,9 @@ private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6
 private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
-private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 4ce298f3ea06007593908db15422de44
-private.ask_approvals(p_run uuid, p_first integer, p_steps jsonb) agent_engine, invoker, nobody else, 46459a94890d8eb97c68e8c770bcb5d8
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 62d29c2fa5df0a2cde097c04d6b21109
 private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
+private.balance_violations(p_user uuid) agent_engine, invoker stable, postgres, bcb2d0d68f63551f86365fe5df253f55
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
 private.call_sweep() postgres, invoker, nobody else, e3b5edf5d038d3935e7c6902f76613bb
 private.called_up(p_tenant uuid) agent_engine, invoker, nobody else, 0afd314185c49168f458399fa12130e6
@@ -419,11 +439,10 @@ private.check_create(p_user uuid, p_tenant uuid, p_checks jsonb) agent_engine, d
 private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3bc06f61d18bdd82e
 private.check_open_runs(p_user uuid, p_tenant uuid, p_limits jsonb, p_extra integer) agent_engine, invoker, nobody else, fd3de24a899d06bfc9378b71c6f35812
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
+private.check_runs() agent_engine, invoker, nobody else, 358b8c2aa2cf2cb17b3d17a4ceb024ef
 private.claim(p jsonb) agent_engine, invoker, nobody else, 8c59f2ec9b5874b09a7e239a5152ff3f
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
-private.commit_denied(p_run uuid) agent_engine, invoker, nobody else, 2676a78effb831484abde51bdd74d145
-private.continue_run(p_run uuid, p_to agent_run_status, p_logs jsonb) agent_engine, invoker, nobody else, 12d46957ec91631d75670765e8a2d32b
 private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, d54813eea785e6814954a9ebcf10ac0a
 private.copy_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, nobody else, e7acc7f44ae66581cae4471740e6d035
 private.cost_of(p_steps jsonb) agent_engine, invoker, nobody else, 2d954d3eac2a94412da8c30fe1641544
@@ -446,37 +465,35 @@ private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else
 private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
 private.leave_slot(p_queue agent_task_queue) agent_engine, invoker, nobody else, 309e07e5cec501c0474bc1a2b58f299a
 private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 3382a3737085581fa01e4d57789a8a9a
-private.model_step_cost(p_run uuid) agent_engine, invoker stable, nobody else, 7d196b70be9a0f621638b9d4208713d4
 private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
+private.note_fault(p_run uuid, p_what text, p_error text) agent_engine, invoker, nobody else, bad118edbddc5f1b23c3de6f1c2dc294
 private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
-private.open_approvals(p_run uuid) agent_engine, definer stable, agent_front, 8e53bca20cf670b0ca7b1fb5b31f4aff
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
 private.pass_slot(p_tenant uuid, p_slot integer, p_run uuid) agent_engine, invoker, nobody else, 71210559c3853421deb4dc76e19b0a14
 private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3c5deb49082a733a9c0
 private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
-private.read_run(p jsonb) agent_front, invoker, nobody else, b0b3b609bfce927bba8f77c793dc9efe
-private.refuse_unasked(p_run uuid, p_step integer) agent_engine, definer, agent_front, 10bc3ada55091de9fe0966ca9e4e5cb7
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
-private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, a555b0fb86737e4e0adb423f210cceb6
+private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, 12323bc20ee87b17f3d5a8713b079d6b
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.revoke_key(p_issuer text, p_key_id text, p_reason text) agent_engine, invoker, postgres, 586d67f262b55b24ea62f545515060b4
 private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
 private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker stable, nobody else, 4834d6d8d35e1e7a1ab8caaa81f4ef1e
+private.run_violations(p_run uuid) agent_engine, invoker stable, postgres, 2d6b417bc6328c9e49a38963207fcb8d
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
 private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
 private.slot_freed() agent_engine, invoker, nobody else, ac8b37fa4a795cca55fcaa8b8211ad9b
 private.stale(p_run uuid) agent_engine, invoker stable, nobody else, d699d8ba295f81d75efd68162504ce9a
 private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
 private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker stable, nobody else, 9f46ee1fa95d1831298d40a83ae2bce6
-private.sweep(p jsonb) agent_engine, invoker, nobody else, 6d7c196cc6bb6048a1157ed24fd574e4
-private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 9ab41e4ac7b6dbda5515f5cd0c5e3b56
+private.sweep(p jsonb) agent_engine, invoker, nobody else, 0e58fd990ca8c9e5006305430752dae7
+private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 991b49819609d0b73947930100ba91ac
 private.take_slot(p_queue agent_task_queue, p_parallel jsonb) agent_engine, invoker, nobody else, 196707ac39d8867aef89eebbeaca043b
 private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
+private.to_check() agent_engine, invoker, nobody else, 09cbd8fa55e659160a629570072daf7d
 private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
-public.agent_answer_approval(p jsonb) agent_front, definer, agent_api, 6bf242d75e31e35bd371083faff50659
 public.agent_bulk_runs(p jsonb) agent_front, definer, agent_api, 66e70e47ee35e4f1d9ba08fec767ba97
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
@@ -486,7 +503,7 @@ public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 529de547aab
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b
-public.agent_fork_run(p jsonb) agent_front, definer, agent_api, 29df7ea70d2c66f19c896f07cc546315
+public.agent_fork_run(p jsonb) agent_front, definer, agent_api, d88cb3fd3a46872b3e030c79168d832a
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
 public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
 public.agent_objects_removed(p jsonb) agent_engine, definer, agent_step, 9a3a464ef8dafdc4261d41060c6244ca
@@ -496,13 +513,13 @@ public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, 4292202112
 public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71d68e5e93b50f643f03a
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
-public.agent_read_run(p jsonb) agent_front, definer, agent_api, 8a1796528fdd8f9915eca6962e2e3f47
+public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
 public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, 7c82c55da9c65f75d1406d2507069bf1
 public.agent_release_step(p jsonb) agent_engine, definer, agent_step, 3bd01a6185ab237f77f1fe53752d2653
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
 public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89
-public.agent_retry_step(p jsonb) agent_front, definer, agent_api, 44094bfa0eef878974e94289266038ff
+public.agent_retry_step(p jsonb) agent_front, definer, agent_api, c601f574ea868b33d0ed4065da062c68
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
 public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
@@ -511,7 +528,7 @@ public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d86
 public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
 
 -- Table privileges
-private.approvals agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.check_round agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.credit_ledger agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.credit_ledger_id_seq agent_engine: USAGE
 private.idempotency_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
@@ -522,10 +539,13 @@ private.principals agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.revoked_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.run_transitions agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.runs agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.runs_to_check agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.steps agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.stream_tickets agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.sweep_faults agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.switches agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.switches_id_seq agent_engine: USAGE
+private.violations agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.waits agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.workspace_files agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_artifacts agent_engine: DELETE, INSERT, SELECT, UPDATE
@@ -534,6 +554,7 @@ public.agent_artifacts authenticated: SELECT
 public.agent_messages agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_messages agent_front: SELECT
 public.agent_messages authenticated: SELECT
+public.agent_messages_position_seq service_role: SELECT, UPDATE, USAGE
 public.agent_run_connectors agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_run_connectors agent_front: SELECT
 public.agent_run_connectors authenticated: SELECT

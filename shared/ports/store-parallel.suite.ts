@@ -172,6 +172,20 @@ export const parallelCases: readonly StoreCase[] = [
     },
   ],
   [
+    'a paused call that nobody delivers any more loses its place to the sweeper',
+    async (fixture) => {
+      const who = someone()
+      const [a, b] = [await runWithCalls(fixture, who, 1), await runWithCalls(fixture, who, 1)]
+      await take(fixture, a, 2, { tenant: 1, lease_seconds: 5 })
+      expect(outcome(await ask(fixture, b, 2, { tenant: 1 }))).toBe('busy')
+      await fixture.advance(6)
+      await fixture.front.pauseRun({ principal: who, run_id: a })
+      const { publications } = await fixture.step.sweepDue({ limit: 200 })
+      expect(names(publications)).toContain(`${b} 2`)
+      await take(fixture, b, 2, { tenant: 1 })
+    },
+  ],
+  [
     'who waits comes before who has just come, also when the limit was raised',
     async (fixture) => {
       const who = someone()

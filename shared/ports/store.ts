@@ -499,6 +499,11 @@ export interface StepStore {
   sweepDue(input: { limit: number }): Promise<{
     publications: Publication[]
     jobs_to_remove: string[]
+    /** Runs that could not be ended or settled this time; each is tried again a minute later. */
+    failed?: number
+    /** Invariants that are broken, counted until an operator has looked at them, and those that nobody was told of yet. */
+    violations?: number
+    new_violations?: { invariant: string; run_id: string | null; detail: string }[]
     /** Objects of Storage that nothing refers to any more; absent where runs cannot be deleted. */
     objects_to_remove?: StoredObject[]
   }>
