@@ -8,6 +8,13 @@ public.agent_step_status: pending, running, completed, failed, skipped, cancelle
 public.agent_tool_type: shell, code, browser, file_read, file_write, search, message, plan, generate, slides, connector, wide_research
 
 -- Columns
+private.approvals.id uuid not null default gen_random_uuid()
+private.approvals.run_id uuid not null
+private.approvals.step_number integer not null
+private.approvals.asked_at timestamp with time zone not null default clock_timestamp()
+private.approvals.answered_at timestamp with time zone
+private.approvals.approved boolean
+private.approvals.reason text
 private.check_round.one boolean not null default true
 private.check_round.last_run uuid not null default '00000000-0000-0000-0000-000000000000'::uuid
 private.credit_ledger.id bigint not null identity
@@ -262,6 +269,10 @@ credit_balances credit_balances_available_credits_check: CHECK ((available_credi
 credit_balances credit_balances_pkey: PRIMARY KEY (user_id)
 credit_balances credit_balances_total_credits_check: CHECK ((total_credits >= (0)::numeric))
 credit_balances credit_balances_used_credits_check: CHECK ((used_credits >= (0)::numeric))
+private.approvals approvals_check: CHECK (((answered_at IS NULL) = (approved IS NULL)))
+private.approvals approvals_pkey: PRIMARY KEY (id)
+private.approvals approvals_run_id_step_number_fkey: FOREIGN KEY (run_id, step_number) REFERENCES private.steps(run_id, step_number) ON DELETE CASCADE
+private.approvals approvals_run_id_step_number_key: UNIQUE (run_id, step_number)
 private.check_round check_round_one_check: CHECK (one)
 private.check_round check_round_pkey: PRIMARY KEY (one)
 private.credit_ledger credit_ledger_check: CHECK (((kind = 'opening'::text) = (run_id IS NULL)))
@@ -301,6 +312,8 @@ private.workspace_files workspace_files_sha256_check: CHECK ((sha256 ~ '^[0-9a-f
 private.workspace_files workspace_files_size_check: CHECK ((size >= 0))
 
 -- Indexes
+CREATE UNIQUE INDEX approvals_pkey ON private.approvals USING btree (id)
+CREATE UNIQUE INDEX approvals_run_id_step_number_key ON private.approvals USING btree (run_id, step_number)
 CREATE UNIQUE INDEX check_round_pkey ON private.check_round USING btree (one)
 CREATE UNIQUE INDEX credit_ledger_pkey ON private.credit_ledger USING btree (id)
 CREATE UNIQUE INDEX credit_ledger_step ON private.credit_ledger USING btree (run_id, step_number, ((kind = 'reserve'::text))) WHERE (run_id IS NOT NULL)
@@ -365,6 +378,7 @@ CREATE UNIQUE INDEX agent_task_queue_slot ON public.agent_task_queue USING btree
 CREATE UNIQUE INDEX credit_balances_pkey ON public.credit_balances USING btree (user_id)
 
 -- Row security
+private.approvals: off
 private.check_round: off
 private.credit_ledger: off
 private.idempotency_keys: off
@@ -428,7 +442,9 @@ private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6
 private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 62d29c2fa5df0a2cde097c04d6b21109
+private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 4ce298f3ea06007593908db15422de44
+private.ask_approvals(p_run uuid, p_first integer, p_steps jsonb) agent_engine, invoker, nobody else, 46459a94890d8eb97c68e8c770bcb5d8
 private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
 private.balance_violations(p_user uuid) agent_engine, invoker stable, postgres, bcb2d0d68f63551f86365fe5df253f55
 private.bulk_runs(p_user uuid, p_tenant uuid, p jsonb) agent_engine, definer, agent_front, d321a575f479a0492d6cb9563c469f68
@@ -443,6 +459,8 @@ private.check_runs() agent_engine, invoker, nobody else, 358b8c2aa2cf2cb17b3d17a
 private.claim(p jsonb) agent_engine, invoker, nobody else, 8c59f2ec9b5874b09a7e239a5152ff3f
 private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
+private.commit_denied(p_run uuid) agent_engine, invoker, nobody else, 2676a78effb831484abde51bdd74d145
+private.continue_run(p_run uuid, p_to agent_run_status, p_logs jsonb) agent_engine, invoker, nobody else, 12d46957ec91631d75670765e8a2d32b
 private.conversation(p_run uuid) agent_engine, invoker stable, nobody else, d54813eea785e6814954a9ebcf10ac0a
 private.copy_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, nobody else, e7acc7f44ae66581cae4471740e6d035
 private.cost_of(p_steps jsonb) agent_engine, invoker, nobody else, 2d954d3eac2a94412da8c30fe1641544
@@ -465,22 +483,26 @@ private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else
 private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
 private.leave_slot(p_queue agent_task_queue) agent_engine, invoker, nobody else, 309e07e5cec501c0474bc1a2b58f299a
 private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 3382a3737085581fa01e4d57789a8a9a
+private.model_step_cost(p_run uuid) agent_engine, invoker stable, nobody else, 7d196b70be9a0f621638b9d4208713d4
 private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
 private.note_fault(p_run uuid, p_what text, p_error text) agent_engine, invoker, nobody else, bad118edbddc5f1b23c3de6f1c2dc294
 private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
+private.open_approvals(p_run uuid) agent_engine, definer stable, agent_front, 8e53bca20cf670b0ca7b1fb5b31f4aff
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
 private.pass_slot(p_tenant uuid, p_slot integer, p_run uuid) agent_engine, invoker, nobody else, 71210559c3853421deb4dc76e19b0a14
 private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3c5deb49082a733a9c0
 private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
+private.read_run(p jsonb) agent_front, invoker, nobody else, b0b3b609bfce927bba8f77c793dc9efe
+private.refuse_unasked(p_run uuid, p_step integer) agent_engine, definer, agent_front, 10bc3ada55091de9fe0966ca9e4e5cb7
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
-private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, 12323bc20ee87b17f3d5a8713b079d6b
+private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, a555b0fb86737e4e0adb423f210cceb6
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.revoke_key(p_issuer text, p_key_id text, p_reason text) agent_engine, invoker, postgres, 586d67f262b55b24ea62f545515060b4
 private.run_answer(p_run uuid, p_publications jsonb) agent_engine, definer stable, agent_front, c13baeb062d49433996890f63bd3c4de
 private.run_event(p_status text, p_phase integer, p_total integer) agent_engine, invoker stable, nobody else, 4834d6d8d35e1e7a1ab8caaa81f4ef1e
-private.run_violations(p_run uuid) agent_engine, invoker stable, postgres, 2d6b417bc6328c9e49a38963207fcb8d
+private.run_violations(p_run uuid) agent_engine, invoker stable, postgres, c6e5a0aa5559dfd82de3c3b66e68512c
 private.settle_step(p_run uuid, p_step integer, p_used boolean) agent_engine, invoker, nobody else, ab0d07ad6453c3d2e39b1241f2bed453
 private.sha256_hex(p text) agent_engine, invoker immutable, nobody else, aaaca33ae8fe35bcdc41cf03e0f6c35f
 private.slot_freed() agent_engine, invoker, nobody else, ac8b37fa4a795cca55fcaa8b8211ad9b
@@ -494,6 +516,7 @@ private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 
 private.to_check() agent_engine, invoker, nobody else, 09cbd8fa55e659160a629570072daf7d
 private.unclaimed(p_run uuid) agent_engine, definer stable, agent_front, 80118748bafc30555b3082e1ecdffbbb
 private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a3251c9d4aca9ed7c71
+public.agent_answer_approval(p jsonb) agent_front, definer, agent_api, 6bf242d75e31e35bd371083faff50659
 public.agent_bulk_runs(p jsonb) agent_front, definer, agent_api, 66e70e47ee35e4f1d9ba08fec767ba97
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
@@ -503,7 +526,7 @@ public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 529de547aab
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b
-public.agent_fork_run(p jsonb) agent_front, definer, agent_api, d88cb3fd3a46872b3e030c79168d832a
+public.agent_fork_run(p jsonb) agent_front, definer, agent_api, 29df7ea70d2c66f19c896f07cc546315
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
 public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
 public.agent_objects_removed(p jsonb) agent_engine, definer, agent_step, 9a3a464ef8dafdc4261d41060c6244ca
@@ -513,13 +536,13 @@ public.agent_prepare_create(p jsonb) agent_front, definer, agent_api, 4292202112
 public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71d68e5e93b50f643f03a
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
-public.agent_read_run(p jsonb) agent_front, definer, agent_api, b0b3b609bfce927bba8f77c793dc9efe
+public.agent_read_run(p jsonb) agent_front, definer, agent_api, 8a1796528fdd8f9915eca6962e2e3f47
 public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, 7c82c55da9c65f75d1406d2507069bf1
 public.agent_release_step(p jsonb) agent_engine, definer, agent_step, 3bd01a6185ab237f77f1fe53752d2653
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
 public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89
-public.agent_retry_step(p jsonb) agent_front, definer, agent_api, c601f574ea868b33d0ed4065da062c68
+public.agent_retry_step(p jsonb) agent_front, definer, agent_api, 44094bfa0eef878974e94289266038ff
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
 public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
@@ -528,6 +551,7 @@ public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d86
 public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
 
 -- Table privileges
+private.approvals agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.check_round agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.credit_ledger agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.credit_ledger_id_seq agent_engine: USAGE
@@ -554,7 +578,6 @@ public.agent_artifacts authenticated: SELECT
 public.agent_messages agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_messages agent_front: SELECT
 public.agent_messages authenticated: SELECT
-public.agent_messages_position_seq service_role: SELECT, UPDATE, USAGE
 public.agent_run_connectors agent_engine: DELETE, INSERT, SELECT, UPDATE
 public.agent_run_connectors agent_front: SELECT
 public.agent_run_connectors authenticated: SELECT
