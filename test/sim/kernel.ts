@@ -6,6 +6,8 @@ export interface Process {
   alive: boolean
   /** Called once when it is killed. */
   onDeath: (() => void) | undefined
+  /** How far its clock is off. */
+  skew_ms: number
 }
 
 export interface Event {
@@ -33,14 +35,23 @@ export class Kernel {
 
   /** A process may be killed before the event comes: then it does not. */
   after(delay_ms: number, run: () => void, owner?: Process): Event {
-    const event = { at_ms: this.now_ms + delay_ms, order: this.#order++, run, owner, cancelled: false }
+    // whole milliseconds, as timers have
+    const event = {
+      at_ms: Math.ceil(this.now_ms + delay_ms),
+      order: this.#order++,
+      run,
+      owner,
+      cancelled: false,
+    }
     this.#push(event)
     return event
   }
 
   spawn(name: string): Process {
-    return { name, alive: true, onDeath: undefined }
+    return { name, alive: true, onDeath: undefined, skew_ms: this.skew() }
   }
+  /** Of the next process. */
+  skew: () => number = () => 0
 
   kill(process: Process): void {
     if (!process.alive) return
@@ -122,7 +133,10 @@ export class Kernel {
       clearInterval: clear(saved.clearInterval),
     }
     Object.assign(globalThis, timers)
-    Date.now = () => (processes.getStore() === undefined ? now() : this.now_ms)
+    Date.now = () => {
+      const process = processes.getStore()
+      return process === undefined ? now() : this.now_ms + process.skew_ms
+    }
     performance.now = () =>
       processes.getStore() === undefined ? perf.call(performance) : this.now_ms - EPOCH_MS
     return () => {

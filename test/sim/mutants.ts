@@ -1,5 +1,6 @@
 import type { Queued, RunTables, Step } from '../../shared/adapters/memory/store/tables.ts'
 import type { MemoryStore } from '../../shared/adapters/memory/store.ts'
+import { AppError } from '../../shared/core/errors.ts'
 import type { StepStore } from '../../shared/ports/store.ts'
 
 /** Guards of the store, each taken away in turn: a simulation that does not notice proves nothing. */
@@ -19,6 +20,14 @@ export const MUTANTS = [
   'cancel not final',
   'refund forgotten',
   'log number skipped',
+  'fork loses history',
+  'fork doubles history',
+  'fork is free',
+  'delete leaves its bytes',
+  'delete refunds',
+  'bytes taken while they go',
+  'bulk by halves',
+  'retry of a step in work',
 ] as const
 export type Mutant = (typeof MUTANTS)[number]
 
@@ -50,6 +59,30 @@ export function damage(mutant: Mutant, memory: MemoryStore, now: () => number): 
     return { ...memory, step: { ...memory.step, [name]: wrapped } }
   }
   const nothing = () => undefined
+  const forking = (change: (fork: RunTables) => void): MemoryStore => ({
+    ...memory,
+    front: {
+      ...memory.front,
+      async forkRun(input) {
+        const answer = await memory.front.forkRun(input)
+        const fork = tables.runs.get(answer.run.id)
+        if (fork !== undefined && !answer.replayed) change(fork)
+        return answer
+      },
+    },
+  })
+  const deleting = (change: (before: RunTables | undefined) => void): MemoryStore => ({
+    ...memory,
+    front: {
+      ...memory.front,
+      async deleteRun(input) {
+        const before = tables.runs.get(input.run_id)
+        const answer = await memory.front.deleteRun(input)
+        change(before)
+        return answer
+      },
+    },
+  })
 
   switch (mutant) {
     case 'fence off':
@@ -165,6 +198,71 @@ export function damage(mutant: Mutant, memory: MemoryStore, now: () => number): 
         const found = at(input)
         if (committed && found !== undefined) found.run.run.log_seq += 1
       })
+    case 'fork loses history':
+      return forking(({ messages }) => void messages.pop())
+    case 'fork doubles history':
+      return forking(({ messages }) => void messages.push(...messages.slice(-1)))
+    case 'fork is free':
+      return forking(({ ledger, run }) => {
+        const balance = tables.balances.get(run.user_id)
+        for (const line of ledger) {
+          if (balance !== undefined) balance.available -= line.available
+          line.available = 0
+        }
+      })
+    case 'delete leaves its bytes':
+      return deleting(() => tables.objectsToRemove.clear())
+    case 'delete refunds':
+      return deleting((before) => {
+        const balance = tables.balances.get(before?.run.user_id ?? '')
+        for (const { used } of before?.ledger ?? []) if (balance !== undefined) balance.available += used
+      })
+    case 'bytes taken while they go': {
+      // the list is turned round so that the guard finds nothing to refuse
+      const unguarded = <I extends { commit: { files: { put: { sha256: string }[] } } }, O>(
+        method: (input: I) => Promise<O>,
+      ) => {
+        return (input: I) => {
+          const hashes = input.commit.files.put.map(({ sha256 }) => sha256)
+          const hidden = [...tables.objectsToRemove].filter(([, { name }]) =>
+            hashes.some((sha256) => name.endsWith(sha256)),
+          )
+          for (const [key] of hidden) tables.objectsToRemove.delete(key)
+          const answer = method(input)
+          for (const [key, object] of hidden) tables.objectsToRemove.set(key, object)
+          return answer
+        }
+      }
+      const { commitStep, finishJob } = memory.step
+      return {
+        ...memory,
+        step: { ...memory.step, commitStep: unguarded(commitStep), finishJob: unguarded(finishJob) },
+      }
+    }
+    case 'bulk by halves':
+      return {
+        ...memory,
+        front: {
+          ...memory.front,
+          async bulkRuns(input) {
+            const { results } = await memory.front.bulkRuns(input)
+            if (results.length > 0) throw new AppError('unavailable', 'half way')
+            return { results, publications: [], jobs: [], has_more: false }
+          },
+        },
+      }
+    case 'retry of a step in work':
+      return {
+        ...memory,
+        front: {
+          ...memory.front,
+          async retryStep(input) {
+            const step = tables.runs.get(input.run_id)?.steps[input.step_number]
+            if (step?.state === 'open') step.lease_until = null
+            return memory.front.retryStep(input)
+          },
+        },
+      }
   }
 }
 

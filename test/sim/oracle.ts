@@ -1,9 +1,16 @@
-import { runViolations } from '../../shared/adapters/memory/store/violations.ts'
+import type { RunTables } from '../../shared/adapters/memory/store/tables.ts'
+import {
+  balanceViolations,
+  removalViolations,
+  runViolations,
+} from '../../shared/adapters/memory/store/violations.ts'
 import type { MemoryStore } from '../../shared/adapters/memory/store.ts'
 import { isFinal, type RunStatus } from '../../shared/core/run.ts'
 import { jobToken, sha256Hex } from '../../shared/engine/job-token.ts'
-import type { Claim, ClaimAnswer, CommitAnswer } from '../../shared/ports/store.ts'
+import type { BulkAnswer, Claim, ClaimAnswer, CommitAnswer, CreateAnswer } from '../../shared/ports/store.ts'
 import type { Surroundings } from './call-port.ts'
+import { checkFork } from './check-fork.ts'
+import type { Verb } from './verbs.ts'
 
 interface Holder {
   token: string
@@ -15,12 +22,29 @@ interface Holder {
 const MAX_ATTEMPTS = 5
 /** Sweeper, lease, longest republish: nothing that is to go on stands still longer once faults have stopped (limits of the engine). */
 const SILENCE_MS = 8 * 60_000
+/** After these the whole store is looked at. */
+const VERB_CALLS = new Set([
+  'createRun',
+  'retryRun',
+  'forkRun',
+  'retryStep',
+  'deleteRun',
+  'bulkRuns',
+  'sweepDue',
+])
+
+function referredTo({ run, files, artifacts }: RunTables): string[] {
+  return [
+    ...files.map(({ sha256 }) => `agent-workspaces/${run.user_id}/${sha256}`),
+    ...artifacts.map(({ storage_bucket, storage_key }) => `${storage_bucket}/${storage_key}`),
+  ]
+}
 
 /** The history of a world, kept outside the store, and what it must not contain; the store's own invariants after every call. */
 export class Oracle {
   readonly #around: Surroundings
   readonly #store: MemoryStore
-  readonly #secret: string
+  readonly #secrets: readonly string[]
   readonly #holders = new Map<string, Holder>()
   /** (run, step) to the body of the callback that ended it, '' for a commit. */
   readonly #committed = new Map<string, string>()
@@ -29,13 +53,19 @@ export class Oracle {
   /** While the sweeper may be late by a fault, a run may be silent. */
   sweeperLate = false
   onStatus: (runId: string, status: RunStatus) => void = () => undefined
-  readonly #statuses = new Map<string, RunStatus>()
+  /** A tool's step was claimed to be parked. */
+  onToolClaim: (runId: string, stepNumber: number) => void = () => undefined
+  /** Of every run that there was, also when it is deleted. */
+  readonly statuses = new Map<string, RunStatus>()
+  readonly codes = new Map<string, string>()
+  readonly verbs = new Map<Verb, number>()
+  readonly #deleted = new Set<string>()
   steps = 0
 
-  constructor(around: Surroundings, store: MemoryStore, secret: string) {
+  constructor(around: Surroundings, store: MemoryStore, secrets: readonly string[]) {
     this.#around = around
     this.#store = store
-    this.#secret = secret
+    this.#secrets = secrets
   }
 
   /** A call was carried out, whether or not its caller will ever know. */
@@ -50,6 +80,32 @@ export class Oracle {
       case 'resumeRun':
       case 'startRun':
         this.#moved(key)
+        this.#did(name === 'startRun' ? 'start' : 'resume')
+        break
+      case 'createRun':
+        this.#did('create')
+        break
+      case 'cancelRun':
+        this.#did('cancel')
+        break
+      case 'pauseRun':
+        this.#did('pause')
+        break
+      case 'retryRun':
+        this.#did('retry')
+        break
+      case 'forkRun':
+        this.#forked(input, answer as CreateAnswer, Number(input['from_step']))
+        break
+      case 'retryStep':
+        this.#retriedStep(key, input, answer as CreateAnswer & { forked: boolean })
+        break
+      case 'deleteRun':
+        this.#deletedRun(runId)
+        this.#did('delete')
+        break
+      case 'bulkRuns':
+        this.#bulk(String(input['verb']), answer as BulkAnswer)
         break
       case 'renewLease': {
         const holder = this.#holders.get(key)
@@ -67,6 +123,99 @@ export class Oracle {
         break
     }
     if (runId !== '') this.check(runId)
+    if (VERB_CALLS.has(name)) this.checkAll()
+  }
+
+  #did(verb: Verb): void {
+    this.verbs.set(verb, (this.verbs.get(verb) ?? 0) + 1)
+  }
+
+  #forked(input: Record<string, unknown>, { run, replayed }: CreateAnswer, from: number): void {
+    const message = (input['message'] ?? null) as string | null
+    this.#did(message === null ? 'fork' : 'fork with a message')
+    const { runs } = this.#store.tables
+    const [source, fork] = [runs.get(String(input['run_id'])), runs.get(run.id)]
+    if (replayed || source === undefined || fork === undefined) return
+    const fault = checkFork(source, fork, { from, message })
+    if (fault !== undefined)
+      this.#around.broken('a fork neither loses nor doubles history', `${run.id} ${fault}`)
+    this.#moved(run.id)
+  }
+
+  #retriedStep(
+    key: string,
+    input: Record<string, unknown>,
+    answer: CreateAnswer & { forked: boolean },
+  ): void {
+    if (answer.forked) {
+      this.#did('retry of a step by a fork')
+      const at = { ...input, message: null }
+      this.verbs.set('fork', (this.verbs.get('fork') ?? 0) - 1)
+      this.#forked(at, answer, Number(input['step_number']))
+      return
+    }
+    this.#did('retry of a step in place')
+    const holder = this.#holders.get(key)
+    if (holder !== undefined && holder.until_ms > this.#around.kernel.now_ms)
+      this.#around.broken('a step in work is not retried', key)
+    if (holder !== undefined) holder.attempts = 0
+    this.#moved(key)
+  }
+
+  #bulk(verb: string, { results }: BulkAnswer): void {
+    const changed = results.flatMap(({ ok, run_id }) => (ok ? [run_id] : []))
+    if (changed.length > 0) this.#did(`bulk ${verb}` as Verb)
+    for (const id of changed) {
+      if (verb === 'delete') this.#deletedRun(id)
+      else this.#moved(id)
+    }
+  }
+
+  #deletedRun(id: string): void {
+    this.#deleted.add(id)
+    const { runs, idempotency, tickets } = this.#store.tables
+    const left =
+      runs.has(id) || [...idempotency.values(), ...tickets.values()].some(({ run_id }) => run_id === id)
+    if (left) this.#around.broken('a deleted run leaves nothing', id)
+  }
+
+  /** A run just before it goes: what it alone refers to must be listed when it is gone. */
+  beforeDelete(runId: string): () => void {
+    const { tables } = this.#store
+    const gone = tables.runs.get(runId)
+    if (gone === undefined) return () => undefined
+    const { user_id } = gone.run
+    const objects = [
+      ...gone.files.map(({ sha256 }) => `agent-workspaces/${user_id}/${sha256}`),
+      ...gone.artifacts.map(({ storage_bucket, storage_key }) => `${storage_bucket}/${storage_key}`),
+    ]
+    return () => {
+      if (tables.runs.has(runId)) return
+      const kept = new Set([...tables.runs.values()].flatMap((run) => referredTo(run)))
+      for (const object of objects)
+        if (!kept.has(object) && !tables.objectsToRemove.has(object))
+          this.#around.broken('bytes that nothing refers to are removed', object)
+    }
+  }
+
+  /** What a verb may have changed beyond its own run. */
+  checkAll(): void {
+    const { tables } = this.#store
+    for (const id of tables.runs.keys()) this.check(id)
+    for (const { invariant, detail } of [...balanceViolations(tables), ...removalViolations(tables)])
+      this.#around.broken(invariant, detail)
+  }
+
+  /** In the end every file that a run has, or had, is there, and nothing that it handed to its user is missing. */
+  checkBytes(blobs: ReadonlyMap<string, unknown>, published: ReadonlySet<string>): void {
+    for (const tables of this.#store.tables.runs.values()) {
+      for (const { sha256, path } of tables.files)
+        if (!blobs.has(`${tables.run.user_id}/${sha256}`))
+          this.#around.broken('bytes in use are never removed', `${tables.run.id} ${path}`)
+      for (const { storage_key } of tables.artifacts)
+        if (!published.has(storage_key))
+          this.#around.broken('artifacts in use are never removed', `${tables.run.id} ${storage_key}`)
+    }
   }
 
   #claimed(key: string, { step, run }: Claim): void {
@@ -74,9 +223,11 @@ export class Oracle {
     const before = this.#holders.get(key)
     if (before !== undefined && before.until_ms > kernel.now_ms) broken('one holder at a time', key)
     if (this.#committed.has(key)) broken('a step that ended is not claimed', key)
+    if (this.#deleted.has(run.id)) broken('a deleted run leaves nothing', key)
     if (isFinal(run.status)) broken('nothing is claimed after the end', key)
     const attempts = (before?.attempts ?? 0) + Number(step.job === null)
     if (attempts > MAX_ATTEMPTS) broken('at most five attempts', key)
+    if (step.kind === 'tool' && step.job === null) this.onToolClaim(step.run_id, step.step_number)
     this.#holders.set(key, {
       token: step.token,
       until_ms: kernel.now_ms + step.lease_seconds * 1000,
@@ -103,8 +254,11 @@ export class Oracle {
 
   #finished(key: string, input: Record<string, unknown>): void {
     const [runId = '', number = '0'] = key.split(':')
-    const expected = sha256Hex(jobToken(this.#secret, { runId, stepNumber: Number(number) }, 0))
-    if (input['token_sha256'] !== expected) this.#around.broken('a forged callback changes nothing', key)
+    const expected = this.#secrets.map((secret) =>
+      sha256Hex(jobToken(secret, { runId, stepNumber: Number(number) }, 0)),
+    )
+    if (!expected.includes(String(input['token_sha256'])))
+      this.#around.broken('a forged callback changes nothing', key)
     const body = String(input['body_sha256'])
     const before = this.#committed.get(key)
     if (before === body) return
@@ -129,6 +283,7 @@ export class Oracle {
     const { kernel, broken } = this.#around
     const tables = this.#store.tables.runs.get(runId)
     if (tables === undefined) return
+    if (this.#deleted.has(runId)) broken('a deleted run stays gone', runId)
     const { status } = tables.run
     const final = this.#finals.get(runId)
     if (final !== undefined && final !== status)
@@ -138,8 +293,9 @@ export class Oracle {
       if (invariant === 'no run is silent' && this.sweeperLate) continue
       broken(invariant, `${runId} ${detail}`)
     }
-    if (this.#statuses.get(runId) === status) return
-    this.#statuses.set(runId, status)
+    if (this.statuses.get(runId) === status) return
+    this.statuses.set(runId, status)
+    if (tables.run.error_code !== null) this.codes.set(runId, tables.run.error_code)
     kernel.note('run', runId, status)
     this.onStatus(runId, status)
   }
@@ -151,7 +307,13 @@ export class Oracle {
       this.check(id)
       if (run.deadline_at !== null && run.deadline_at / 1000 < kernel.now_ms - 2 * sweepEvery_ms - 1000)
         broken('always ends within its bound', `${id} is ${run.status} after its deadline`)
-      const moved_ms = Math.max(since_ms, this.#moved_ms.get(id) ?? 0, (run.held_at ?? 0) / 1000)
+      const { created_at, held_at } = run
+      const moved_ms = Math.max(
+        since_ms,
+        this.#moved_ms.get(id) ?? 0,
+        created_at / 1000,
+        (held_at ?? 0) / 1000,
+      )
       if (['queued', 'planning', 'executing'].includes(run.status) && kernel.now_ms - moved_ms > SILENCE_MS)
         broken('no run stands still', `${id} is ${run.status}`)
     }

@@ -74,14 +74,15 @@ function compare(ours: unknown, theirs: unknown, comparison: Comparison): void {
   } else if (ours !== theirs && !(ours === undefined && theirs === null)) differ()
 }
 
-/** The sweeper's publications come in no order. */
+/** The sweeper's publications and objects come in no order. */
 function sameOrder(
   ours: readonly unknown[],
   theirs: readonly unknown[],
   ids: ReadonlyMap<string, string>,
 ): readonly unknown[] {
   const key = (item: unknown) => {
-    const { run_id, step_number } = (item ?? {}) as { run_id?: unknown; step_number?: unknown }
+    const { run_id, step_number, bucket, name } = (item ?? {}) as Record<string, unknown>
+    if (typeof bucket === 'string' && typeof name === 'string') return `${bucket} ${name}`
     return typeof run_id === 'string' && typeof step_number === 'number'
       ? `${run_id} ${step_number}`
       : undefined

@@ -1,9 +1,11 @@
 import { FAULTS, type Fault } from './faults.ts'
+import { VERBS, type Verb } from './verbs.ts'
 import type { WorldResult } from './world.ts'
 
 /** What many worlds add up to. */
 export class Report {
   readonly counts = new Map<Fault, number>()
+  readonly verbs = new Map<Verb, number>()
   readonly statuses = new Map<string, number>()
   readonly codes = new Map<string, number>()
   readonly broken: { seed: bigint; what: string; detail: string }[] = []
@@ -27,6 +29,7 @@ export class Report {
     for (const status of world.statuses) this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1)
     for (const code of world.codes) this.codes.set(code, (this.codes.get(code) ?? 0) + 1)
     for (const [fault, count] of world.faults) this.counts.set(fault, (this.counts.get(fault) ?? 0) + count)
+    for (const [verb, count] of world.verbs) this.verbs.set(verb, (this.verbs.get(verb) ?? 0) + count)
     for (const { what, detail } of world.violations) this.broken.push({ seed: world.seed, what, detail })
     for (const letter of world.hash) this.#hash = (Math.imul(this.#hash, 31) + letter.charCodeAt(0)) | 0
   }
@@ -36,9 +39,12 @@ export class Report {
     return (this.#hash >>> 0).toString(16).padStart(8, '0')
   }
 
-  /** Faults that never happened: about them the report says nothing. */
-  get missing(): Fault[] {
-    return FAULTS.filter((fault) => !this.counts.has(fault))
+  /** Faults that never happened and verbs that never succeeded: about them the report says nothing. */
+  get missing(): (Fault | Verb)[] {
+    return [
+      ...FAULTS.filter((fault) => !this.counts.has(fault)),
+      ...VERBS.filter((verb) => !this.verbs.get(verb)),
+    ]
   }
 
   text(seconds: number): string {
@@ -57,7 +63,8 @@ export class Report {
       `Codes of runs that did not complete: ${[...this.codes].map(([code, count]) => `${code} ${count}`).join(', ')}`,
       'Faults by id',
       ...table,
-      `Fault kinds that did not occur: ${this.missing.join(', ') || 'none'}`,
+      `Verbs carried out: ${VERBS.map((verb) => `${verb} ${this.verbs.get(verb) ?? 0}`).join(', ')}`,
+      `Fault kinds and verbs that did not occur: ${this.missing.join(', ') || 'none'}`,
       `Violations: ${this.broken.length}`,
       ...this.broken.slice(0, 10).map(({ seed, what, detail }) => `  seed ${seed}: ${what}: ${detail}`),
     ].join('\n')

@@ -1,5 +1,6 @@
 import { AppError } from '../../shared/core/errors.ts'
 import type { Artifacts, Blobs } from '../../shared/ports/blobs.ts'
+import type { StoredObject } from '../../shared/ports/store.ts'
 import { callPort, type Surroundings } from './call-port.ts'
 import type { Process } from './kernel.ts'
 
@@ -7,13 +8,15 @@ import type { Process } from './kernel.ts'
 export class SimBlobs {
   readonly #around: Surroundings
   readonly bytes = new Map<string, Uint8Array>()
+  /** Keys of what was handed to users. */
+  readonly published = new Set<string>()
 
   constructor(around: Surroundings) {
     this.#around = around
   }
 
   blobs(process: Process): Blobs {
-    const faults = { rejected: 'blobs.rejected', doneButTimeout: 'blobs.rejected' } as const
+    const faults = { rejected: 'blobs.rejected', doneButTimeout: 'blobs.done_but_timeout' } as const
     return {
       put: (owner, sha256, bytes) =>
         callPort(
@@ -38,6 +41,28 @@ export class SimBlobs {
     }
   }
 
+  /** Answers which are gone; a removal may stop half way. */
+  remove(
+    process: Process,
+    objects: readonly StoredObject[],
+    isInUse: (object: StoredObject) => boolean,
+  ): Promise<StoredObject[]> {
+    const { random, broken } = this.#around
+    const work = () => {
+      const gone = random.chance(0.8) ? objects : objects.slice(0, random.between(0, objects.length))
+      for (const object of gone) {
+        if (isInUse(object)) broken('bytes in use are never removed', object.name)
+        this.bytes.delete(object.name)
+        this.published.delete(object.name)
+      }
+      return [...gone]
+    }
+    return callPort(this.#around, process, 'objects.remove', work, {
+      rejected: 'objects.rejected',
+      doneButTimeout: 'objects.done_but_timeout',
+    })
+  }
+
   artifacts(process: Process): Artifacts {
     const link = (key: string) => ({
       storage_bucket: 'agent-outputs',
@@ -51,9 +76,14 @@ export class SimBlobs {
           this.#around,
           process,
           'artifacts.publish',
-          () => link(`${owner}/${runId}/${sha256.slice(0, 16)}/${filename}`),
+          () => {
+            const key = `${owner}/${runId}/${sha256.slice(0, 16)}/${filename}`
+            this.published.add(key)
+            return link(key)
+          },
           {
             rejected: 'blobs.rejected',
+            doneButTimeout: 'blobs.done_but_timeout',
           },
         ),
       sign: async ({ storage_key }) => link(storage_key),

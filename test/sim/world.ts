@@ -1,6 +1,8 @@
+import { isInUse } from '../../shared/adapters/memory/store/objects.ts'
 import { createMemoryStore } from '../../shared/adapters/memory/store.ts'
 import { isFinal, type RunStatus } from '../../shared/core/run.ts'
 import { advanceRun } from '../../shared/engine/advance-run.ts'
+import { jobToken } from '../../shared/engine/job-token.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import { sweep } from '../../shared/engine/sweep.ts'
 import type { Log } from '../../shared/ports/log.ts'
@@ -17,6 +19,7 @@ import { SimSandbox } from './sim-sandbox.ts'
 import { SimScheduler } from './sim-scheduler.ts'
 import { type CarriedOut, SimStore } from './sim-store.ts'
 import { SimUsers } from './sim-users.ts'
+import type { Verb } from './verbs.ts'
 
 export interface WorldResult {
   seed: bigint
@@ -29,6 +32,7 @@ export interface WorldResult {
   /** Codes of the runs that failed. */
   codes: string[]
   faults: ReadonlyMap<Fault, number>
+  verbs: ReadonlyMap<Verb, number>
   violations: { what: string; detail: string; at_ms: number }[]
   virtual_ms: number
 }
@@ -43,7 +47,11 @@ export interface WorldOptions {
 /** More happens in no world; one that comes here runs in circles. */
 const MAX_EVENTS = 60_000
 const MAX_VIOLATIONS = 5
-const SECRET = 'a secret of at least thirty-two characters'
+/** The second one is what it may be rotated to. */
+const SECRETS = [
+  'a secret of at least thirty-two characters',
+  'another secret, as long as the first one',
+] as const
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 
 /** One seed: a few runs of a few users amid faults, then without, until every run has ended. */
@@ -64,11 +72,13 @@ export async function runWorld(
   const around: Surroundings = { kernel, random, faults, broken }
   const memory = createMemoryStore({ now: () => kernel.now_ms, newId: () => random.uuid() })
   const store = mutant === undefined ? memory : damage(mutant, memory, () => kernel.now_ms * 1000)
-  const oracle = new Oracle(around, memory, SECRET)
+  const oracle = new Oracle(around, memory, SECRETS)
   const simStore = new SimStore(around, store, oracle)
   simStore.record = record
   const cache = new SimCache(around)
   const blobs = new SimBlobs(around)
+  let secret: string = SECRETS[0]
+  kernel.skew = () => (faults.strikes('pod.clock_skew') ? random.between(-600_000, 600_000) : 0)
   const model = new SimModel(around)
   const burst = random.chance(0.4) ? { steps: random.between(2, 8), ms: 20_000 } : undefined
   const parallelCalls = random.chance(0.7)
@@ -85,6 +95,10 @@ export async function runWorld(
     sandbox: sandbox.for(process),
     blobs: blobs.blobs(process),
     artifacts: blobs.artifacts(process),
+    objects: {
+      remove: (objects) => blobs.remove(process, objects, (object) => isInUse(memory.tables, object)),
+      confirm: (objects) => simStore.step(process).objectsRemoved({ objects }),
+    },
     log: silent,
     newId: () => random.uuid(),
     today: () => '2026-01-01',
@@ -96,7 +110,7 @@ export async function runWorld(
       maxTokens: 1000,
       maxFileBytes: 1_000_000,
       doorUrl: 'http://door.invalid',
-      secret: SECRET,
+      secret,
       ...(burst === undefined ? {} : { burst }),
       ...(parallelCalls === undefined ? {} : { parallelCalls }),
     },
@@ -106,8 +120,10 @@ export async function runWorld(
     const wait = memory.tables.runs.get(spec.runId)?.waits.get(spec.stepNumber)
     return wait?.kind === 'job' && wait.job_name === spec.name
   })
-  sandbox.secret = SECRET
-  sandbox.store = (owner, sha256, bytes) => void blobs.bytes.set(`${owner}/${sha256}`, bytes)
+  oracle.onToolClaim = (runId, stepNumber) => {
+    if (faults.strikes('job.callback_early', 0.3))
+      void sandbox.early(runId, stepNumber, jobToken(secret, { runId, stepNumber }, 0))
+  }
   const users = new SimUsers(around, {
     ports: (process) => ({
       store: simStore.front(process),
@@ -158,10 +174,11 @@ export async function runWorld(
       const deadlines = [...memory.tables.runs.values()].flatMap(({ run }) =>
         run.deadline_at === null ? [] : [run.deadline_at / 1000],
       )
+      deadlines.push(...users.returns_ms.filter((at_ms) => at_ms > kernel.now_ms), ...removals())
       wait_ms = Math.max(wait_ms, Math.min(...deadlines, kernel.now_ms + 40 * 86_400_000) - kernel.now_ms + 1)
     }
     if (faults.strikes('sweeper.late', 0.2)) {
-      wait_ms = Math.max(wait_ms, random.between(600_000, 3_600_000))
+      wait_ms = Math.max(wait_ms, random.between(600_000, 5_400_000))
       sweeperLateUntil_ms = kernel.now_ms + wait_ms
       oracle.sweeperLate = true
     }
@@ -169,8 +186,23 @@ export async function runWorld(
     if (faults.stopped) oracle.checkTime(stoppedAt_ms, sweepEvery_ms)
   }
 
+  /** When something is next to be done about what has to be removed. */
+  function removals(): number[] {
+    const { objectsToRemove, jobsToRemove } = memory.tables
+    return [
+      ...[...objectsToRemove.values()].map(({ removed_at, handed_at, not_before }) =>
+        removed_at !== null ? removed_at / 1000 + 600_000 : (handed_at ?? not_before) / 1000 + 60_000,
+      ),
+      ...[...jobsToRemove.values()].map(({ requested_at }) => requested_at / 1000),
+    ]
+  }
+
+  if (faults.strikes('pod.key_rotated', 3))
+    kernel.after(random.between(0, faultyFor_ms), () => {
+      secret = SECRETS[1]
+    })
   let stoppedAt_ms = Number.POSITIVE_INFINITY
-  kernel.after(faultyFor_ms, () => {
+  function calm(): void {
     faults.stopped = true
     stoppedAt_ms = kernel.now_ms
     sweeperLateUntil_ms = 0
@@ -180,10 +212,21 @@ export async function runWorld(
     kernel.after(2 * sweepEvery_ms, () => {
       oracle.sweeperLate = false
     })
-  })
+  }
+  kernel.after(faultyFor_ms, calm)
+  // whoever comes back when bytes go meets a second storm
+  users.onReturn = (at_ms) => {
+    kernel.after(at_ms - kernel.now_ms, () => {
+      faults.stopped = false
+      stoppedAt_ms = Number.POSITIVE_INFINITY
+      kernel.note('faults again')
+    })
+    kernel.after(at_ms - kernel.now_ms + 600_000, calm)
+  }
   users.begin()
   const done = () =>
     users.created &&
+    memory.tables.objectsToRemove.size + memory.tables.jobsToRemove.size === 0 &&
     [...memory.tables.runs.values()].every(
       ({ run, steps }) => isFinal(run.status) && steps.every(({ state }) => state === 'done'),
     )
@@ -193,14 +236,19 @@ export async function runWorld(
   if (kernel.events >= MAX_EVENTS) broken('every world ends', `${MAX_EVENTS} events`)
   else if (!done() && violations.length === 0) broken('every run ends', 'nothing is to come')
   for (const { invariant, run_id, detail } of memory.violations()) broken(invariant, `${run_id} ${detail}`)
-  if (violations.length === 0) await users.checkHistory(memory.front)
+  for (const id of memory.tables.runs.keys()) oracle.check(id)
+  if (violations.length === 0) {
+    await users.checkHistory(memory.front)
+    oracle.checkBytes(blobs.bytes, blobs.published)
+  }
   return {
     seed,
     hash: kernel.hash,
     events: kernel.events,
     steps: oracle.steps,
-    statuses: [...memory.tables.runs.values()].map(({ run }) => run.status),
-    codes: [...memory.tables.runs.values()].flatMap(({ run }) => run.error_code ?? []),
+    statuses: [...oracle.statuses.values()],
+    codes: [...oracle.codes.values()],
+    verbs: oracle.verbs,
     faults: faults.counts,
     violations,
     virtual_ms: kernel.now_ms - began_ms,
