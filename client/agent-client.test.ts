@@ -571,6 +571,23 @@ describe('streams', () => {
     expect(connections).toBe(2)
   })
 
+  it('keeps to itself what only keeps it going: heartbeats, expiry, interruption', async () => {
+    const asked: (string | undefined)[] = []
+    const end = 'id: 2\ndata: {"type":"complete","status":"completed","message":"m","result":null}\n\n'
+    const agents = clientOf('https://x', {
+      fetch: async (_url, init) => {
+        asked.push(headersOf(init)['last-event-id'])
+        if (asked.length > 3) return new Response(end)
+        const last = asked.length === 1 ? 'interrupted' : 'expired'
+        return new Response(`id: ${asked.length}\ndata: {"type":"heartbeat"}\n\ndata: {"type":"${last}"}\n\n`)
+      },
+    })
+    expect(await take(agents.stream('r'))).toEqual([
+      { type: 'complete', status: 'completed', message: 'm', result: null },
+    ])
+    expect(asked).toEqual([undefined, '1', '2', '3'])
+  })
+
   it('gives up a service that was never there soon, and a stream that brings nothing in the end', async () => {
     let answers = 0
     const { url } = await fake((_req, res) => {

@@ -60,7 +60,7 @@ export type CreateOptions = Pick<
 export type StatusOptions = Omit<z.input<typeof statusBody>, 'run_id' | 'task_id'>
 
 /** What this client keeps for itself. */
-type Hidden = 'heartbeat' | 'expired'
+type Hidden = 'heartbeat' | 'expired' | 'interrupted'
 type Events = { [N in Exclude<EventName, Hidden>]: { type: N } & z.infer<(typeof namedEvents)[N]> }
 /**
  * An event of a run's stream. Stored ones come once and in order, across any number of connections; `message_delta` and live

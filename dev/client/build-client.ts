@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -20,6 +20,7 @@ export async function buildClient({
       writeFile(join(draft, 'agent-client.d.ts'), rollUpTypes(source)),
       copyFile(join(repository, 'LICENSE'), join(draft, 'LICENSE')),
     ])
+    await chmod(draft, 0o755) // a draft is its maker's alone
     await rm(outDir, { recursive: true, force: true })
     await rename(draft, outDir)
   } finally {
