@@ -27,7 +27,7 @@ const IDLE_RETRY_MS = 10_000
 /** Longest pause while a run waits; a verb of this client, or the page being shown again, ends it at once. */
 const MAX_IDLE_MS = 600_000
 
-type Received = AgentEvent | { type: 'heartbeat' | 'expired' | 'interrupted' }
+type Received = AgentEvent | { type: 'heartbeat' } | { type: 'expired' } | { type: 'interrupted' }
 
 export function streamRun(transport: Transport, runId: string, options: StreamOptions = {}): AgentStream {
   const place = { id: options.lastEventId }
