@@ -441,9 +441,10 @@ CREATE TRIGGER slot_freed AFTER DELETE ON public.agent_task_queue FOR EACH ROW W
 private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6104ebe502ae135b2f0e95a
 private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
-private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 12a04def3d8152d9828d73ed78cf1557
+private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 8b05f842bf578f92ee35072b70b41647
 private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, 4ce298f3ea06007593908db15422de44
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, f84e586a6950a44615e0ed57f19c0cef
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 4594269453dab85d7f13993ae51a6c04
 private.ask_approvals(p_run uuid, p_first integer, p_steps jsonb) agent_engine, invoker, nobody else, 46459a94890d8eb97c68e8c770bcb5d8
 private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
 private.balance_violations(p_user uuid) agent_engine, invoker stable, postgres, bcb2d0d68f63551f86365fe5df253f55
@@ -456,8 +457,8 @@ private.check_job(p jsonb) agent_engine, invoker, nobody else, e8bf7b49e4715eb3b
 private.check_open_runs(p_user uuid, p_tenant uuid, p_limits jsonb, p_extra integer) agent_engine, invoker, nobody else, fd3de24a899d06bfc9378b71c6f35812
 private.check_run_transition() postgres, invoker, nobody else, 1285b6a8be2d33c9663569515ffdb589
 private.check_runs() agent_engine, invoker, nobody else, 358b8c2aa2cf2cb17b3d17a4ceb024ef
-private.claim(p jsonb) agent_engine, invoker, nobody else, 8c59f2ec9b5874b09a7e239a5152ff3f
-private.claim_next(p_run uuid, p_answer jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 1bfc603bf6a49dd9fe0e4326dbdf86d6
+private.claim(p jsonb) agent_engine, invoker, nobody else, 262a1ca6593d3e62c15303bba923b0a7
+private.claimed(p_run private.runs, p_row agent_runs, p_step private.steps, p_visible agent_steps, p_wait private.waits, p_lease integer) agent_engine, invoker stable, nobody else, 5681a01f49a3821b90f9a0913eb11f6d
 private.close_ticket(p jsonb) agent_engine, definer, agent_front, cedcd60128c268715b001bfdf5333a26
 private.commit_denied(p_run uuid) agent_engine, invoker, nobody else, 2676a78effb831484abde51bdd74d145
 private.continue_run(p_run uuid, p_to agent_run_status, p_logs jsonb) agent_engine, invoker, nobody else, 12d46957ec91631d75670765e8a2d32b
@@ -475,7 +476,7 @@ private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
-private.insert_steps(p_run private.runs, p_first integer, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 7242a8fb4cc4066c67c384fb0e358308
+private.insert_steps(p_run private.runs, p_first integer, p_steps jsonb, p_due timestamp with time zone, p_lease integer) agent_engine, invoker, nobody else, 0c79a1cb2523aeac2bf0bf3c101053f9
 private.insert_ticket(p_run uuid, p jsonb) agent_engine, definer, agent_front, 668b5c871ff8b25b0fbf18daa0235504
 private.is_idle(p_run uuid, p_step integer) agent_engine, invoker stable, nobody else, a45a34ae99f5f539d9db32e478c645a2
 private.is_to_remove(p_bucket text, p_name text) agent_engine, definer stable, agent_step, 043b6ca22d361c66ed1af345f50a0a75
@@ -522,7 +523,7 @@ public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667
 public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
 public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
-public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, 529de547aab090ee4d085903e790e186
+public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, a65b3655a1d90f629e78762301f85b74
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b

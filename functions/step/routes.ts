@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { StepConfig } from '../../shared/config/read-config.ts'
 import { isNewerMessage, stepMessage } from '../../shared/contract/step.ts'
 import { AppError } from '../../shared/core/errors.ts'
 import { NEWER_RETRY_SECONDS } from '../../shared/core/protocol.ts'
-import { advanceRun } from '../../shared/engine/advance-run.ts'
+import { type Advance, advanceRun } from '../../shared/engine/advance-run.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import { sweep } from '../../shared/engine/sweep.ts'
 import { createApp } from '../../shared/http/create-app.ts'
@@ -16,6 +17,10 @@ import { isSweepSignature } from './sweep-signature.ts'
 /** A message is two fields; a failure callback carries it once more in base64 with what the target answered. */
 const MAX_MESSAGE_BYTES = 4096
 const MAX_CALLBACK_BYTES = 1024 * 1024
+/** Retry-After knows whole seconds: a lease that ends within one is waited for, so that a dead attempt costs its lease and no more. */
+const LEASE_WAIT_SECONDS = 1
+/** Added to that wait, as timers may be early and the database asks for a lease that is over. */
+const LEASE_MARGIN_MS = 10
 
 /** The step service: QStash's messages, the sweeper's call, and the door for tool jobs. No browser calls it. */
 export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureVerifier): App {
@@ -54,7 +59,7 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
         const message = stepMessage.safeParse(value)
         if (!message.success) return poison(context)
         const { run_id, step_number } = message.data
-        const advance = await advanceRun(deps, message.data)
+        const advance = await advanceSoon(deps, message.data)
         const duration_ms = Math.round(performance.now() - started)
         const count = 'steps' in advance ? advance.steps : 1
         context.get('log').info({ run_id, step_number, outcome: advance.outcome, count, duration_ms }, 'step')
@@ -65,7 +70,8 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
         }
         if (advance.outcome === 'leased') {
           throw new AppError('unavailable', 'The step is in work', {
-            retryAfterSeconds: advance.retryAfterSeconds,
+            // rather too early than too late: what is then left is waited for here
+            retryAfterSeconds: Math.floor(advance.retryAfterSeconds),
           })
         }
         return context.json(advance)
@@ -127,4 +133,14 @@ function poison(context: AppContext): Response {
     status: 489,
     headers: { 'content-type': 'application/json', 'upstash-nonretryable-error': 'true' },
   })
+}
+
+async function advanceSoon(
+  deps: StepDeps,
+  message: { run_id: string; step_number: number },
+): Promise<Advance> {
+  const advance = await advanceRun(deps, message)
+  if (advance.outcome !== 'leased' || advance.retryAfterSeconds > LEASE_WAIT_SECONDS) return advance
+  await sleep(advance.retryAfterSeconds * 1000 + LEASE_MARGIN_MS)
+  return advanceRun(deps, message)
 }

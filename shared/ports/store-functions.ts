@@ -84,7 +84,12 @@ export function stepStoreOver(
         model_step: modelStep('decide', 0),
       }),
     renewLease: (input) => call('agent_renew_lease', { ...input }),
-    commitStep: (input) => call('agent_commit_step', { protocol: WRITES_PROTOCOL, ...input }),
+    commitStep: ({ burst, ...input }) =>
+      call('agent_commit_step', {
+        protocol: WRITES_PROTOCOL,
+        ...input,
+        ...(burst ? { burst: { protocol: READS_PROTOCOL, ...burst } } : {}),
+      }),
     releaseStep: (input) => call('agent_release_step', { ...input }),
     parkStep: (input) => call('agent_park_step', { ...input }),
     startJob: (input) => call('agent_start_job', { protocol: READS_PROTOCOL, ...input }),

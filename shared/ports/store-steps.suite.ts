@@ -450,4 +450,79 @@ export const stepCases: readonly StoreCase[] = [
       expect([two.claim, two.publications.length]).toEqual([undefined, 2])
     },
   ],
+  [
+    'what a commit hands back has begun as a claimed step has',
+    async (fixture) => {
+      const who = someone()
+      const { run } = await fixture.front.createRun(newRun(who))
+      const burst = { lease_seconds: 9, inline_tools: ['message'] }
+      const first = await claim(fixture, run.id, 0)
+      const put = [{ path: 'a.txt', sha256: sha('a'), size: 3, mode: 0o644 }]
+      const commit = { ...planCommit(), files: { put, removed: [] }, verified: [sha('a')] }
+      const { claim: begun } = await fixture.step.commitStep({ ...first.step, commit, burst })
+      expect(begun).toMatchObject({
+        run: { status: 'executing', plan: PLAN, current_phase: 1, next_step: 2 },
+        messages: 1,
+        workspace: { files: 1, bytes: 3, entries: put },
+      })
+      expect(begun?.conversation.map(({ role }) => role)).toEqual(['user'])
+      const seen = await read(fixture, who, run.id)
+      expect(seen.run).toMatchObject({ current_step_id: begun?.step.step_id, current_phase: 1 })
+      expect(seen.steps.find(({ step_number }) => step_number === 1)).toMatchObject({
+        status: 'running',
+        started_at: expect.any(String),
+      })
+      const events = seen.logs.map(({ metadata }) => [metadata['event'], metadata['step_id']])
+      expect(events).toContainEqual(['step', begun?.step.step_id])
+      // the sweeper looks after it when its lease is over, not before
+      await fixture.advance(8)
+      const wakes = async () =>
+        (await fixture.step.sweepDue({ limit: 200 })).publications.filter(({ run_id }) => run_id === run.id)
+      expect(await wakes()).toEqual([])
+      await fixture.advance(5)
+      expect(await wakes()).toMatchObject([{ step_number: 1 }])
+      const again = await claim(fixture, run.id, 1)
+      expect([again.step.attempt, again.step.fence]).toEqual([2, 2])
+    },
+  ],
+  [
+    'no commit hands back a claim of a run that is paused, switched off or newer than its code',
+    async (fixture) => {
+      const who = someone()
+      const burst = { lease_seconds: 9, inline_tools: ['message'] }
+      const next = commitOf({ next: { kind: 'steps', steps: [modelStep('decide', 1)] } })
+      const ids = { principal: who, run_id: await plannedRun(fixture, who) }
+      const held = await claim(fixture, ids.run_id, 1)
+      await fixture.front.pauseRun(ids)
+      const paused = await fixture.step.commitStep({ ...held.step, commit: next, burst })
+      expect([paused.committed, paused.claim, paused.publications]).toEqual([true, undefined, []])
+      await fixture.front.resumeRun({ ...ids, user_input: null })
+      expect((await claim(fixture, ids.run_id, 2)).step.attempt).toBe(1)
+
+      for (const tool_name of [null, 'decide']) {
+        const id = await plannedRun(fixture, who)
+        const { step } = await claim(fixture, id, 1)
+        const on = await fixture.switchOff({ tenant_id: who.sub, tool_name })
+        const off = await fixture.step.commitStep({ ...step, commit: next, burst })
+        expect([off.claim, off.publications]).toMatchObject([undefined, [{ step_number: 2 }]])
+        await on()
+        // somebody else's switch, or another tool's, is not meant
+        await fixture.switchOff({ tenant_id: someone().sub, tool_name: null })
+        await fixture.switchOff({ tenant_id: who.sub, tool_name: 'shell' })
+        const taken = await claim(fixture, id, 2)
+        expect((await fixture.step.commitStep({ ...taken.step, commit: next, burst })).claim).toBeDefined()
+      }
+
+      for (const [reads, claimed] of [
+        [1, false],
+        [2, true],
+      ] as const) {
+        const id = await plannedRun(fixture, who)
+        const { step } = await claim(fixture, id, 1)
+        const ask = { ...step, commit: next, protocol: 2, burst: { ...burst, protocol: reads } }
+        const newer = await fixture.step.commitStep(ask)
+        expect([newer.claim !== undefined, newer.publications.length]).toEqual([claimed, Number(!claimed)])
+      }
+    },
+  ],
 ]

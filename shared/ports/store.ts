@@ -399,6 +399,8 @@ export interface BurstClaim {
   lease_seconds: number
   /** Tools that this invocation can carry out itself; a step of any other is published. */
   inline_tools: readonly string[]
+  /** As in `claimStep`. */
+  protocol?: number
 }
 
 export interface CommitAnswer {

@@ -94,6 +94,30 @@ it('takes a signed message, and the same one again without effect', async () => 
   expect([again.status, await again.json()]).toEqual([200, { outcome: 'done' }])
 })
 
+it('a step in work is answered with the rest of its lease, and a lease about to end is waited for', async () => {
+  const { run } = await e.create(principal())
+  const message = { run_id: run.id, step_number: 0 }
+  const body = JSON.stringify(message)
+  const deliver = async () => post('/agent/step', body, { 'upstash-signature': await sign(body) })
+  await e.store.claimStep({ ...message, lease_seconds: 300 })
+  const busy = await deliver()
+  expect(busy.status).toBe(503)
+  const seconds = Number(busy.headers.get('retry-after'))
+  expect([seconds > 200, seconds < 300]).toEqual([true, true])
+  // its holder is dead, and never renews it
+  await e.project.sql(
+    `update private.steps set lease_until = clock_timestamp() + interval '0.7 seconds' where run_id = $1`,
+    [run.id],
+  )
+  const soon = await deliver()
+  expect([soon.status, await soon.json()]).toEqual([200, { outcome: 'committed' }])
+  const [step] = await e.project.sql(
+    `select attempt from private.steps where run_id = $1 and step_number = 0`,
+    [run.id],
+  )
+  expect(step).toEqual({ attempt: 2 })
+})
+
 it('a message whose signature is not exactly right changes nothing and is answered alike', async () => {
   const { run } = await e.create(principal())
   const body = JSON.stringify({ run_id: run.id, step_number: 0 })

@@ -234,7 +234,7 @@ export function successors(
             goPublish(publications, 0)
             return
           }
-          // private.claim_next: the same transaction hands out the next step
+          // the same transaction hands out the next step
           rest()
           set(WORKER.message, message)
           set(WORKER.step, only)

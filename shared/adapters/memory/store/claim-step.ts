@@ -51,7 +51,7 @@ export function claimStep(db: Database, input: Parameters<StepStore['claimStep']
   // a second of grace, so that a delivery by another clock is not sent away
   if (queued.due_at > now + SECOND) return { refused: 'not_due', publications: [] }
   if (step.lease_until !== null && step.lease_until > now) {
-    const retry_after_seconds = Math.ceil((step.lease_until - now) / SECOND)
+    const retry_after_seconds = (step.lease_until - now) / SECOND
     return { refused: 'leased', retry_after_seconds, publications: [] }
   }
   if (isSwitchedOff(db, tables, step)) {
