@@ -24,7 +24,7 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
   const { store, closeStore } = await openStore(config, { ...supabase, refuse })
   // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.
   store.ready().catch(() => {})
-  const connections = new Connections()
+  const connections = new Connections({ most: config.maxStreams, mostOfUser: config.maxStreamsPerUser })
   const app = logsApp(config, {
     log,
     identity: createIdentity(config.issuers),

@@ -16,7 +16,7 @@ afterEach(async () => {
 const AUTH = { authorization: 'Bearer alice' }
 
 async function setup(env: Record<string, string> = {}, identity = testIdentity()) {
-  const ports = { ...testPorts({ identity }), connections: new Connections() }
+  const ports = { ...testPorts({ identity }), connections: new Connections({ most: 2000, mostOfUser: 50 }) }
   const app = logsApp(testConfig('logs', env), ports)
   const running = await listen(app, () => ports.connections.drain())
   open.push(running)
@@ -475,7 +475,7 @@ describe('who may read', () => {
 describe('two processes', () => {
   it('end the older connection of a ticket over the cache', async () => {
     const env = await setup()
-    const connections = new Connections()
+    const connections = new Connections({ most: 2000, mostOfUser: 50 })
     const second = await listen(logsApp(testConfig('logs'), { ...env.ports, connections }), () =>
       connections.drain(),
     )

@@ -1,8 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import type { LogsConfig } from '../../shared/config/read-config.ts'
 import { isBlank, runIdOf } from '../../shared/contract/input.ts'
 import { parseLogs, positionAfter, type StreamPosition } from '../../shared/contract/logs.ts'
 import { isFinal } from '../../shared/core/run.ts'
 import { announce } from '../../shared/engine/announce.ts'
+import { EventReader } from '../../shared/engine/event-reader.ts'
+import { LiveHub } from '../../shared/engine/live-hub.ts'
 import { namedShape } from '../../shared/engine/named-shape.ts'
 import { plainShape } from '../../shared/engine/plain-shape.ts'
 import { positionSince } from '../../shared/engine/position-since.ts'
@@ -19,12 +22,16 @@ import { createStreamCaller, type StreamCaller } from './stream-caller.ts'
 type Query = Readonly<Record<string, string | undefined>>
 export type StreamHandler = (context: AppContext, kind: 'plain' | 'named', query: Query) => Promise<Response>
 
+/** A stream that was cut is out of the count after its time and this. */
+const LEFT_SECONDS = 30
 /** Enough of a ticket's hash to tell it from others of the same run. */
 const TICKET_ID_CHARACTERS = 16
 
 /** Answers a stream: who reads, from where, then frames until the run's end or an earlier one. */
 export function streamHandler(config: LogsConfig, ports: LogsPorts, limiter: RateLimiter): StreamHandler {
   const callerOf = createStreamCaller(ports, config)
+  const hub = new LiveHub(ports.cache)
+  const reader = new EventReader(ports.store)
 
   return async (context, kind, query) => {
     // A stream that nobody reads.
@@ -39,11 +46,13 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts, limiter: Rat
     // The end was delivered: an EventSource that comes back all the same is stopped by 204.
     if (ticket?.delivered && !known) return new Response(null, { status: 204 })
 
-    const connection = ports.connections.open()
+    const user = `${principal.issuer} ${principal.sub}`
+    const connection = ports.connections.open(user)
     const { signal } = connection
+    const entered = enter(ports, user, signal, config)
     const options = {
-      store: ports.store,
-      cache: ports.cache,
+      reader,
+      hub,
       principal,
       runId,
       afterSeq: position.seq,
@@ -51,7 +60,9 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts, limiter: Rat
     }
     const tail = ticket === null ? tailLog(options) : untilReplaced(tailLog(options), ticket, connection)
     try {
-      const first = await tail.next()
+      // Counted over all processes while the first rows are read: no stream waits for it.
+      const [first, count] = await Promise.all([tail.next(), entered])
+      if (count !== null && count > config.maxStreamsPerUser) throw ports.connections.tooMany()
       if (known && isOver(first)) {
         connection.abort('over')
         return new Response(null, { status: 204 })
@@ -87,6 +98,20 @@ export function streamHandler(config: LogsConfig, ports: LogsPorts, limiter: Rat
       throw error
     }
   }
+}
+
+/** How many streams the user has, in all processes; null: not known. A process that dies leaves places that are free after a stream's time. */
+async function enter(
+  { cache }: LogsPorts,
+  user: string,
+  signal: AbortSignal,
+  { streamMaxSeconds }: LogsConfig,
+): Promise<number | null> {
+  const set = `streams:${user}`
+  const member = randomUUID()
+  const entered = cache.enter(set, member, streamMaxSeconds + LEFT_SECONDS)
+  signal.addEventListener('abort', () => void entered.then(() => cache.leave(set, member)), { once: true })
+  return entered
 }
 
 /** The last id the reader saw, in the header or (no EventSource can set one the first time) the query; else `since`. */

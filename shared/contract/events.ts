@@ -51,6 +51,8 @@ export const namedEvents = {
   error: z.object({ message: z.string(), code: z.string(), status: status.nullable() }),
   /** The access token ended; the run goes on. Unknown to old readers, who see the connection end. */
   expired: z.object({ message: z.string(), code: z.literal('unauthorized') }),
+  /** The stream reached the time limit of a request, or its process ends: go on from the last id. Unknown to old readers. */
+  interrupted: z.object({ reason: z.enum(['time_limit', 'shutdown']) }),
 }
 export type EventName = keyof typeof namedEvents
 export type NamedFrame = { [N in EventName]: { event: N; data: z.infer<(typeof namedEvents)[N]> } }[EventName]

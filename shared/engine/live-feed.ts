@@ -1,96 +1,83 @@
-import type { Cache } from '../ports/cache.ts'
+import type { LiveHub } from './live-hub.ts'
 
 /** What a slow reader may leave unread; beyond it text in between is dropped, which the stored rows replace. */
 const MAX_BUFFERED_CHARACTERS = 256 * 1024
-const RESUBSCRIBE_MS = 2000
+/** A hint is short and stays when text does not; but a reader that reads nothing gets no more of them than this. */
+const MAX_BUFFERED_MESSAGES = 1000
+const HINT_CHARACTERS = 1024
 
-/** A subscription that heals itself, read in batches with a bounded wait. */
+/** What one reader hears of a run, in batches with a bounded wait. */
 export class LiveFeed {
-  #cache: Cache
-  #channel: string
-  #signal: AbortSignal
   #buffer: string[] = []
   #buffered = 0
+  #isLive: boolean = false
+  /** Something may have been missed since the last look. */
+  #missed: boolean = false
   #wake: (() => void) | undefined
-  #onReady: (() => void) | undefined
-  #live: boolean = false
 
-  constructor(cache: Cache, channel: string, signal: AbortSignal) {
-    this.#cache = cache
-    this.#channel = channel
-    this.#signal = signal
+  constructor(hub: LiveHub, runId: string, signal: AbortSignal) {
     signal.addEventListener('abort', () => this.#wake?.(), { once: true })
-    void this.#run()
+    hub.listen(
+      runId,
+      {
+        message: (text) => this.#take(text),
+        changed: (isLive) => {
+          this.#isLive = isLive
+          this.#missed = true
+          this.#wake?.()
+        },
+      },
+      signal,
+    )
   }
 
   /** True while the subscription stands. */
   get isLive(): boolean {
-    return this.#live
+    return this.#isLive
+  }
+
+  /** Whether messages may have been lost since this was asked last: time to look at the rows. */
+  takeMissed(): boolean {
+    const missed = this.#missed
+    this.#missed = false
+    return missed
   }
 
   /** Resolves when the subscription stands, or after the wait. */
   async ready(milliseconds: number): Promise<void> {
-    if (this.#live) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#onReady = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
+    if (!this.#isLive) await this.#sleep(milliseconds)
   }
 
-  /** Messages since the last call; waits for one at most so long. */
+  /** Messages since the last call; waits for one, or for a change of the subscription, at most so long. */
   async next(milliseconds: number): Promise<string[]> {
-    if (this.#buffer.length === 0 && !this.#signal.aborted && milliseconds > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, milliseconds)
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      this.#wake = undefined
-    }
+    if (this.#buffer.length === 0 && !this.#missed) await this.#sleep(milliseconds)
     const messages = this.#buffer
     this.#buffer = []
     this.#buffered = 0
     return messages
   }
 
-  async #run(): Promise<void> {
-    const signal = this.#signal
-    while (!signal.aborted) {
-      const onReady = () => {
-        this.#live = true
-        this.#onReady?.()
+  async #sleep(milliseconds: number): Promise<void> {
+    if (milliseconds <= 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
       }
-      for await (const message of this.#cache.subscribe(this.#channel, { signal, onReady }))
-        this.#take(message)
-      this.#live = false
-      await this.#pause()
-    }
+    })
+    this.#wake = undefined
   }
 
   #take(message: string): void {
+    const dropped =
+      this.#buffered + message.length > MAX_BUFFERED_CHARACTERS && message.length > HINT_CHARACTERS
+    if (dropped || this.#buffer.length >= MAX_BUFFERED_MESSAGES) {
+      this.#missed = true
+      return
+    }
     this.#buffered += message.length
-    // A hint is short and stays; a flood of text does not.
-    if (this.#buffered > MAX_BUFFERED_CHARACTERS && message.length > 1024) return
-    if (this.#buffer.length >= 10_000) return
     this.#buffer.push(message)
     this.#wake?.()
-  }
-
-  #pause(): Promise<void> {
-    if (this.#signal.aborted) return Promise.resolve()
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer)
-        this.#signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const timer = setTimeout(done, RESUBSCRIBE_MS)
-      this.#signal.addEventListener('abort', done, { once: true })
-    })
   }
 }

@@ -57,6 +57,7 @@ export function namedShape(): StreamShape {
         { event: 'expired', data: { message: 'The access token has expired', code: 'unauthorized' } },
         null,
       ),
+    interrupted: (reason) => namedText({ event: 'interrupted', data: { reason } }, null),
     failed: (message) =>
       namedText({ event: 'error', data: { message, code: 'run_not_found', status: null } }, null),
     heartbeat: () => namedText({ event: 'heartbeat', data: { timestamp: new Date().toISOString() } }, null),

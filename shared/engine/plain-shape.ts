@@ -19,6 +19,8 @@ export function plainShape(runId: string): StreamShape {
     live: () => '',
     impliedEnd: (run) => plainText({ type: 'complete', status: run.status }, null),
     expired: () => plainText({ type: 'error', message: 'The access token has expired' }, null),
+    // Old readers take every `error` for the run's: a comment, which every SSE reader skips.
+    interrupted: (reason) => `: interrupted ${reason}, come back with the last id\n\n`,
     failed: (message) => plainText({ type: 'error', message }, null),
     // Old readers know no heartbeat here: a comment, which every SSE reader skips.
     heartbeat: () => ': heartbeat\n\n',

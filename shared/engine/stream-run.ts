@@ -27,6 +27,8 @@ export interface StreamOptions {
 /** EventSources wait this long before they come back. */
 const RETRY_MS = 1000
 const IDLE_RETRY_MS = 60_000
+/** About a socket's buffer. */
+const PIECE_CHARACTERS = 64 * 1024
 
 /** Text of a stream, whole frames at a time, until the run's end or an earlier one. */
 export async function* streamRun(options: StreamOptions): AsyncGenerator<string, 'close' | 'break'> {
@@ -45,16 +47,12 @@ export async function* streamRun(options: StreamOptions): AsyncGenerator<string,
         yield `retry: ${IDLE_RETRY_MS}\n\n`
         return 'close'
       } else {
-        const { text, end } = await pageText(
-          shape,
-          { ...item.page, events: await prepare(item.page.events) },
-          skip,
-        )
-        if (item.page.events.length > 0) {
+        const events = await prepare(item.page.events)
+        const end = yield* pageTexts(shape, { ...item.page, events }, skip)
+        if (events.length > 0) {
           skip = 0
           activeAt = performance.now()
         }
-        if (text !== '') yield text
         if (!end) continue
         await onDelivered()
         return 'close'
@@ -76,6 +74,8 @@ async function* lastWords(
   early: 'close' | 'break',
 ): AsyncGenerator<string, 'close' | 'break'> {
   if (reason === 'expired') yield shape.expired()
+  if (reason === 'max' || reason === 'drain')
+    yield shape.interrupted(reason === 'max' ? 'time_limit' : 'shutdown')
   if (reason === 'replaced') {
     // A client with two connections on one ticket would otherwise end one with the other, over and over.
     yield `retry: ${IDLE_RETRY_MS}\n\n`
@@ -84,19 +84,25 @@ async function* lastWords(
   return early
 }
 
-async function pageText(
-  shape: StreamShape,
-  page: EventPage,
-  skip: number,
-): Promise<{ text: string; end: boolean }> {
+/** Frames of a page, some at a time: the text of a big page at once would be several times the page. Answers whether the run has ended. */
+function* pageTexts(shape: StreamShape, page: EventPage, skip: number): Generator<string, boolean> {
   let text = ''
+  let end = false
   for (const [index, event] of page.events.entries()) {
     const made = shape.event(event, page.run, index === 0 ? skip : 0)
     text += made.text
-    if (made.end) return { text, end: true }
+    end = made.end
+    if (end) break
+    if (text.length < PIECE_CHARACTERS) continue
+    yield text
+    text = ''
   }
-  const ended = isFinal(page.run.status) && !page.has_more
-  return ended ? { text: text + shape.impliedEnd(page.run), end: true } : { text, end: false }
+  if (!end && isFinal(page.run.status) && !page.has_more) {
+    text += shape.impliedEnd(page.run)
+    end = true
+  }
+  if (text !== '') yield text
+  return end
 }
 
 /** Statuses in which only somebody outside can make anything happen. */

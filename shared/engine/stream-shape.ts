@@ -11,6 +11,8 @@ export interface StreamShape {
   /** The end of a run whose log does not tell it. */
   impliedEnd(run: RunRow): string
   expired(): string
+  /** The stream ends though its run and its reader's token do not: the reader is to come back with its last id. */
+  interrupted(reason: 'time_limit' | 'shutdown'): string
   failed(message: string): string
   heartbeat(): string
 }

@@ -1,10 +1,12 @@
-import { type LiveMessage, parseLive, runChannel, watchFlag } from '../contract/live.ts'
+import { type LiveMessage, parseLive } from '../contract/live.ts'
 import { AppError } from '../core/errors.ts'
 import { isFinal, type RunStatus } from '../core/run.ts'
-import type { Cache } from '../ports/cache.ts'
 import type { Principal } from '../ports/identity.ts'
-import type { EventPage, FrontStore } from '../ports/store.ts'
+import type { EventPage } from '../ports/store.ts'
+import type { EventReader } from './event-reader.ts'
 import { LiveFeed } from './live-feed.ts'
+import type { LiveHub } from './live-hub.ts'
+import { nextPageRows, SMALL_PAGE_ROWS } from './page-rows.ts'
 
 export type TailItem =
   | { kind: 'page'; page: EventPage }
@@ -13,24 +15,24 @@ export type TailItem =
   | { kind: 'quiet'; status: RunStatus }
 
 export interface TailOptions {
-  store: FrontStore
-  cache: Cache
+  reader: EventReader
+  hub: LiveHub
   principal: Principal
   runId: string
   afterSeq: number
   signal: AbortSignal
 }
 
-const PAGE_ROWS = 100
-/** Polls are the truth and live messages a hint: with hints a lost one costs at most 2 s. */
-const POLL_LIVE_MS = 2000
-const POLL_ALONE_MS = 1000
+/**
+ * Polls are the truth and live messages a hint. While something happens a lost hint costs 2 s; where nothing does, the time between
+ * two looks doubles: a thousand idle readers ask less than a hundred times a second.
+ */
+const POLL_LIVE = { firstMs: 2000, mostMs: 16_000 }
+const POLL_ALONE = { firstMs: 1000, mostMs: 4000 }
 /** A run that waits for a human changes by a verb, which announces itself. */
-const POLL_WAITING_MS = 5000
+const POLL_WAITING = { firstMs: 5000, mostMs: 15_000 }
 /** A first read does not wait longer than this for the subscription. */
 const SUBSCRIBE_MS = 300
-const WATCH_SECONDS = 30
-const WATCH_RENEW_MS = 10_000
 /** A database away for longer ends the stream: the reader comes back, perhaps to another instance. */
 const OUTAGE_MS = 30_000
 
@@ -39,17 +41,19 @@ const OUTAGE_MS = 30_000
  * next poll. Ends with the signal. Rejects when the first read fails, when the run is gone, or the database is away for 30 s.
  */
 export async function* tailLog(options: TailOptions): AsyncGenerator<TailItem, void> {
-  const { store, cache, principal, runId, signal } = options
-  const feed = new LiveFeed(cache, runChannel(runId), signal)
+  const { reader, hub, principal, runId, signal } = options
+  const feed = new LiveFeed(hub, runId, signal)
   let seq = options.afterSeq
   let opened = false
-  let watchedAt = Number.NEGATIVE_INFINITY
+  let quietLooks = 0
+  let rows = SMALL_PAGE_ROWS
   let failingSince: number | undefined
   let status: RunStatus = 'created'
 
   const readPage = async (): Promise<EventPage | undefined> => {
     try {
-      const page = await store.readEvents({ principal, run_id: runId, after_seq: seq, limit: PAGE_ROWS })
+      const page = await reader.read({ principal, run_id: runId, after_seq: seq, limit: rows })
+      rows = nextPageRows(rows, page)
       failingSince = undefined
       return page
     } catch (error) {
@@ -62,6 +66,7 @@ export async function* tailLog(options: TailOptions): AsyncGenerator<TailItem, v
   }
 
   await feed.ready(SUBSCRIBE_MS)
+  feed.takeMissed()
   while (!signal.aborted) {
     let more = true
     while (more && !signal.aborted) {
@@ -69,24 +74,26 @@ export async function* tailLog(options: TailOptions): AsyncGenerator<TailItem, v
       if (page === undefined) break
       status = page.run.status
       const last = page.events.at(-1)
-      if (last !== undefined) seq = last.log.seq
+      if (last !== undefined) {
+        seq = last.log.seq
+        quietLooks = 0
+      }
       if (last !== undefined || !opened || isFinal(status)) yield { kind: 'page', page }
       opened = true
       more = page.has_more && last !== undefined
     }
-    if (performance.now() - watchedAt > WATCH_RENEW_MS) {
-      watchedAt = performance.now()
-      void cache.setFlag(watchFlag(runId), WATCH_SECONDS)
-    }
+    if (!waits(status)) hub.watch(runId)
     // Live messages until one says that there are rows, or it is time to look.
-    const pollAt = performance.now() + pollMs(status, feed.isLive)
+    const pollAt = performance.now() + pollMs(status, feed.isLive, quietLooks)
     for (;;) {
       const messages = await feed.next(pollAt - performance.now())
       if (signal.aborted) return
       if (messages.length > 0)
         yield { kind: 'live', messages: messages.map(parseLive).filter((message) => message !== null) }
-      if (messages.some((text) => announces(parseLive(text), seq))) break
+      if (messages.length > 0) quietLooks = 0
+      if (feed.takeMissed() || messages.some((text) => announces(parseLive(text), seq))) break
       if (performance.now() >= pollAt) {
+        quietLooks += 1
         yield { kind: 'quiet', status }
         break
       }
@@ -100,7 +107,12 @@ function announces(message: LiveMessage | null, seq: number): boolean {
   return message.t === 'cancelled'
 }
 
-function pollMs(status: RunStatus, live: boolean): number {
-  if (status === 'created' || status === 'waiting_user' || status === 'paused') return POLL_WAITING_MS
-  return live ? POLL_LIVE_MS : POLL_ALONE_MS
+function pollMs(status: RunStatus, isLive: boolean, quietLooks: number): number {
+  const { firstMs, mostMs } = waits(status) ? POLL_WAITING : isLive ? POLL_LIVE : POLL_ALONE
+  return Math.min(mostMs, firstMs * 2 ** quietLooks)
+}
+
+/** Nothing happens by itself. */
+function waits(status: RunStatus): boolean {
+  return status === 'created' || status === 'waiting_user' || status === 'paused'
 }
