@@ -1,93 +1,15 @@
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { testConfig } from '../../shared/config/test-config.ts'
-import type { Running } from '../../shared/http/serve.ts'
-import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from '../test-kit.ts'
+import { EventReader } from '../../shared/engine/event-reader.ts'
+import { ALICE, caller, listen, testIdentity } from '../test-kit.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
 import { type Frame, read } from './sse-reader.ts'
-
-const open: Running[] = []
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((running) => running.close()))
-})
+import { open, setup, tell } from './told-run.ts'
 
 const AUTH = { authorization: 'Bearer alice' }
-
-async function setup(env: Record<string, string> = {}, identity = testIdentity()) {
-  const ports = { ...testPorts({ identity }), connections: new Connections({ most: 2000, mostOfUser: 50 }) }
-  const app = logsApp(testConfig('logs', env), ports)
-  const running = await listen(app, () => ports.connections.drain())
-  open.push(running)
-  const { run } = await ports.store.createRun({
-    principal: { issuer: 'i', sub: ALICE, tenant_id: null, user_id_from: 'sub' },
-    prompt: 'p',
-    mode: 'chat',
-    project_id: null,
-    connector_ids: [],
-    metadata: {},
-    memory_context: null,
-    tags: [],
-    attachments: [],
-    files: [],
-    auto_start: true,
-    limits: { max_steps: 1, timeout_seconds: 1 },
-    opening_credits: 100,
-    idempotency: null,
-    warnings: [],
-  })
-  const base = `http://127.0.0.1:${running.port}`
-  return {
-    app,
-    ports,
-    store: ports.store,
-    running,
-    base,
-    run,
-    run_id: run.id,
-    alice: caller(app),
-    named: `${base}/agent/run/${run.id}/stream`,
-  }
-}
-type Env = Awaited<ReturnType<typeof setup>>
-
-/** A run with everything in it: messages, a good and a bad command, a file, two phases. */
-function tell({ store, run, run_id }: Env, end: 'completed' | 'failed' = 'completed') {
-  store.addStatus(run_id, 'planning')
-  run.plan = twoPhases()
-  run.current_phase = 1
-  store.addLog(run_id, 'info', 'Plan', { event: 'plan', data: { total_phases: 2 } })
-  store.addStatus(run_id, 'executing')
-  const model = store.addStep(run_id, { tool_type: 'plan', tool_name: 'decide' })
-  store.changeStep(model, { status: 'running' })
-  store.addMessage(run_id, 'assistant', 'I will look.', 'thinking')
-  store.changeStep(model, { status: 'completed' })
-  const good = store.addStep(run_id, {})
-  store.changeStep(good, { status: 'running' })
-  store.changeStep(good, {
-    status: 'completed',
-    tool_output: { stdout: 'out\n', stderr: 'err\n', exit_code: 0 },
-    duration_ms: 5,
-  })
-  const bad = store.addStep(run_id, { tool_type: 'code', tool_name: 'code' })
-  store.changeStep(bad, { status: 'running' })
-  store.changeStep(bad, { status: 'failed', error_message: 'KeyError' })
-  store.addLog(run_id, 'phase_advance', 'Phase 2', {
-    event: 'phase',
-    data: { from_phase: 1, to_phase: 2, total_phases: 2 },
-  })
-  store.addLog(run_id, 'warning', 'Something was left out', { event: 'warning' })
-  store.addArtifact(run_id, {})
-  store.addMessage(run_id, 'assistant', 'The answer is 42.', 'answer')
-  store.end(
-    run_id,
-    end,
-    end === 'completed'
-      ? { result: 'The answer is 42.' }
-      : { error_message: 'No luck', error_code: 'STEP_LIMIT' },
-  )
-}
 
 const events = (frames: Frame[]) =>
   frames.flatMap((frame) => (frame.event === undefined ? [] : [frame.event]))
@@ -309,9 +231,8 @@ describe('named stream', () => {
     await reading.until((frame) => frame.id === '1')
     tell(env)
     await reading.end
-    expect(stored(reading.frames()).map((frame) => [frame.id, frame.event])).toEqual(
-      stored((await finished(env.named)).frames()).map((frame) => [frame.id, frame.event]),
-    )
+    env.ports.cache.setAvailable(true)
+    expect(stored(reading.frames())).toEqual(stored((await finished(env.named)).frames()))
   })
 
   it('beats while nothing happens', async () => {
@@ -334,6 +255,12 @@ describe('named stream', () => {
     )
     expect(await reading.end).toBe(how)
     expect(events(reading.frames())).not.toContain('error')
+    // and says so
+    expect(reading.frames().at(-1)).toMatchObject({
+      event: 'interrupted',
+      id: undefined,
+      data: { type: 'interrupted', reason: 'time_limit' },
+    })
   })
 
   it('ends with the token, by a name of its own', async () => {
@@ -376,9 +303,18 @@ describe('mode=stream', () => {
     expect(stored((await finished(`${url}&since=${since}`)).frames())[0]?.id).toBe('4')
   })
 
-  it('ends cleanly before the platform does', async () => {
+  it('ends cleanly before the platform does, and says so where old readers do not look', async () => {
     const { base, run_id } = await setup({ STREAM_MAX_SECONDS: '1' })
-    expect(await (await read(`${base}/agent/logs?run_id=${run_id}&mode=stream`, AUTH)).end).toBe('clean')
+    const reading = await read(`${base}/agent/logs?run_id=${run_id}&mode=stream`, AUTH)
+    expect(await reading.end).toBe('clean')
+    expect(reading.text()).toMatch(/\n\n: interrupted time_limit, come back with the last id\n\n$/)
+  })
+
+  it('ends with the token, by an error of its own', async () => {
+    const { base, run_id } = await setup({}, testIdentity({ expiresInSeconds: 1 }))
+    const reading = await read(`${base}/agent/logs?run_id=${run_id}&mode=stream`, AUTH)
+    expect(await reading.end).toBe('clean')
+    expect(reading.frames().at(-1)?.data).toEqual({ type: 'error', message: 'The access token has expired' })
   })
 })
 
@@ -472,6 +408,117 @@ describe('who may read', () => {
   )
 })
 
+describe('many readers', () => {
+  it('of one run share one subscription and their reads', async () => {
+    const env = await setup()
+    let subscriptions = 0
+    const { subscribe } = env.ports.cache
+    env.ports.cache.subscribe = (...args) => {
+      subscriptions += 1
+      return subscribe(...args)
+    }
+    const first = await read(env.named, AUTH)
+    await first.until((frame) => frame.id === '1')
+    const readings = await Promise.all(Array.from({ length: 30 }, () => read(env.named, AUTH)))
+    await Promise.all(readings.map((reading) => reading.until((frame) => frame.id === '1')))
+    expect(subscriptions).toBe(1)
+    const before = env.store.calls.length
+    env.store.addStatus(env.run_id, 'executing')
+    await env.ports.cache.publish(`run:${env.run_id}`, [JSON.stringify({ t: 'rows', seq: 2 })])
+    await Promise.all(readings.map((reading) => reading.until((frame) => frame.id === '2')))
+    // one read for all, and perhaps a poll whose time had come
+    expect(env.store.calls.length - before).toBeLessThanOrEqual(3)
+    for (const reading of [first, ...readings]) reading.close()
+    await expect.poll(() => env.ports.connections.size).toBe(0)
+  })
+
+  it('reads of many runs wait for their turn, and every one gets it', async () => {
+    const env = await setup()
+    let reading = 0
+    let most = 0
+    const { readEvents } = env.store
+    env.store.readEvents = async (input) => {
+      reading += 1
+      most = Math.max(most, reading)
+      await wait(5)
+      reading -= 1
+      return readEvents.call(env.store, input)
+    }
+    const pages = new EventReader(env.store)
+    const principal = { issuer: 'i', sub: ALICE, tenant_id: null, user_id_from: 'sub' as const }
+    const asked = Array.from({ length: 100 }, (_, after_seq) =>
+      pages.read({ principal, run_id: env.run_id, after_seq, limit: 10 }),
+    )
+    const strangers = Array.from({ length: 10 }, (_, n) =>
+      pages.read({ principal: { ...principal, sub: `x${n}` }, run_id: env.run_id, after_seq: 0, limit: 10 }),
+    )
+    const settled = await Promise.allSettled([...asked, ...strangers])
+    expect(settled.map(({ status }) => status)).toEqual([
+      ...Array(100).fill('fulfilled'),
+      ...Array(10).fill('rejected'),
+    ])
+    expect(most).toBe(16)
+  })
+
+  it('a user holds so many streams, over all processes, and polls beyond', async () => {
+    const env = await setup({ MAX_STREAMS_PER_USER: '3' })
+    const connections = new Connections({ most: 2000, mostOfUser: 3 })
+    const second = await listen(
+      logsApp(testConfig('logs', { MAX_STREAMS_PER_USER: '3' }), { ...env.ports, connections }),
+      () => connections.drain(),
+    )
+    open.push(second)
+    const other = env.named.replace(String(env.running.port), String(second.port))
+    const refusedAt = async (url: string) => {
+      const refused = await read(url, AUTH)
+      await refused.end
+      expect([refused.status, refused.headers['retry-after']]).toEqual([429, '5'])
+      expect(JSON.parse(refused.text())).toMatchObject({
+        code: 'too_many_streams',
+        error: 'You have 3 streams open, which is the most that are allowed: close one, or poll',
+      })
+    }
+    const held = [await read(env.named, AUTH), await read(env.named, AUTH), await read(other, AUTH)]
+    for (const reading of held) await reading.until((frame) => frame.id === '1')
+    await refusedAt(env.named)
+    await refusedAt(other)
+    expect((await env.alice.get(`/agent/logs?run_id=${env.run_id}`)).status).toBe(200)
+    held.pop()?.close()
+    await expect.poll(() => connections.size).toBe(0)
+    const again = await read(env.named, AUTH)
+    await again.until((frame) => frame.id === '1')
+    // with the cache away each process keeps the number by itself
+    env.ports.cache.setAvailable(false)
+    await refusedAt(env.named)
+    const alone = await read(other, AUTH)
+    await alone.until((frame) => frame.id === '1')
+    for (const reading of [...held, again, alone]) reading.close()
+    await expect.poll(() => env.ports.connections.size + connections.size).toBe(0)
+  })
+
+  it('a process holds so many streams, and sends others elsewhere', async () => {
+    const env = await setup({ MAX_STREAMS: '2' })
+    const held = [await read(env.named, AUTH), await read(env.named, AUTH)]
+    const refused = await read(env.named, AUTH)
+    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '5'])
+    for (const reading of held) reading.close()
+    await expect.poll(() => env.ports.connections.size).toBe(0)
+    expect((await read(env.named, AUTH)).status).toBe(200)
+  })
+
+  it('a user opens so many streams a minute, by token and by ticket', async () => {
+    const env = await setup({ RATE_STREAMS_PER_MINUTE: '3' })
+    const { ticket } = (await env.alice.post('/agent/stream-ticket', { run_id: env.run_id })).body
+    tell(env)
+    expect((await finished(env.named)).status).toBe(200)
+    expect((await finished(env.named)).status).toBe(200)
+    const byTicket = `${env.named}?ticket=${ticket}`
+    // another issuer than the token's, as a ticket's principal is the stored one
+    expect((await finished(byTicket, {}, false)).status).toBe(200)
+    expect((await finished(env.named)).status).toBe(429)
+  })
+})
+
 describe('two processes', () => {
   it('end the older connection of a ticket over the cache', async () => {
     const env = await setup()
@@ -509,6 +556,13 @@ describe('readers and servers that go away', () => {
   it('drops a reader that never reads', async () => {
     const env = await setup({ SLOW_READER_SECONDS: '1' })
     for (let n = 0; n < 400; n += 1) env.store.addLog(env.run_id, 'info', 'x'.repeat(100_000), {})
+    let rows = 0
+    const { readEvents } = env.store
+    env.store.readEvents = async (input) => {
+      const page = await readEvents.call(env.store, input)
+      rows += page.events.length
+      return page
+    }
     const socket = connect(env.running.port, '127.0.0.1')
     socket.on('error', () => {})
     socket.pause()
@@ -520,7 +574,9 @@ describe('readers and servers that go away', () => {
         timeout: 8000,
       })
       .toBe('slow')
+    // at most a small page beyond what its socket takes
     expect(env.store.calls.filter((name) => name === 'readEvents').length).toBeLessThan(5)
+    expect(rows).toBeLessThanOrEqual(60)
     socket.destroy()
   }, 15_000)
 
