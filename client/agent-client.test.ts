@@ -29,7 +29,7 @@ async function front({
   env?: Record<string, string>
   identity?: Identity
 } = {}) {
-  const connections = new Connections()
+  const connections = new Connections({ most: 2000, mostOfUser: 50 })
   const ports = { ...testPorts({ identity }), connections }
   const services = {
     execute: executeApp(testConfig('execute', env), ports),

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { expect, it } from 'vitest'
-import { type Env, setup, tell } from './told-run.ts'
+import { type Env, setup, tell } from '../told-run.ts'
 
 /** All of these cuts take a few seconds; a long run has ten times the bytes. */
 const IS_FULL = process.env['TEST_FULL'] === '1'

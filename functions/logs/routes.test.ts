@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest'
 import { testConfig } from '../../shared/config/test-config.ts'
 import { EventReader } from '../../shared/engine/event-reader.ts'
 import { ALICE, caller, listen, testIdentity } from '../test-kit.ts'
+import { open, setup, tell } from '../told-run.ts'
 import { Connections } from './connections.ts'
 import { logsApp } from './routes.ts'
 import { type Frame, read } from './sse-reader.ts'
-import { open, setup, tell } from './told-run.ts'
 
 const AUTH = { authorization: 'Bearer alice' }
 

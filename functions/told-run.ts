@@ -1,9 +1,9 @@
 import { afterEach } from 'vitest'
-import { testConfig } from '../../shared/config/test-config.ts'
-import type { Running } from '../../shared/http/serve.ts'
-import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from '../test-kit.ts'
-import { Connections } from './connections.ts'
-import { logsApp } from './routes.ts'
+import { testConfig } from '../shared/config/test-config.ts'
+import type { Running } from '../shared/http/serve.ts'
+import { Connections } from './logs/connections.ts'
+import { logsApp } from './logs/routes.ts'
+import { ALICE, caller, listen, testIdentity, testPorts, twoPhases } from './test-kit.ts'
 
 /** Closed after each test. */
 export const open: Running[] = []
