@@ -66,7 +66,7 @@ async function up(entry: string, env: Record<string, string>) {
           (answer) => answer.status,
           () => started.stderr(),
         ),
-      { timeout: 10_000 },
+      { timeout: 40_000 },
     )
     .toBe(200)
   return { ...started, base }
@@ -82,7 +82,7 @@ describe('mains', () => {
       child.kill('SIGTERM')
       expect(await exit).toBe(0)
     },
-    20_000,
+    60_000,
   )
 
   it('says all that is missing and ends with 1', async () => {
@@ -94,7 +94,7 @@ describe('mains', () => {
     expect(await all.exit).toBe(1)
     expect(all.stderr().match(/AGENT_SECRET/g)).toHaveLength(1)
     expect(all.stderr()).not.toContain('QSTASH_TOKEN')
-  }, 20_000)
+  }, 60_000)
 
   it('says in a sentence that its port is in use', async () => {
     const server = createServer()
@@ -106,7 +106,7 @@ describe('mains', () => {
     expect(await exit).toBe(1)
     expect(stderr()).toBe('The port is in use: set PORT to a free one.\n')
     server.close()
-  }, 20_000)
+  }, 60_000)
 
   it('serves all four on one port, without their short paths', async () => {
     const { base, child, exit } = await up('./index.ts', { ...FRONT, ...STEP })
@@ -135,7 +135,7 @@ describe('mains', () => {
     expect(await status('GET', '/openapi.json')).toBe(200)
     child.kill('SIGTERM')
     expect(await exit).toBe(0)
-  }, 20_000)
+  }, 60_000)
 })
 
 it('knows whose every path is', () => {
