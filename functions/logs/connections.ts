@@ -16,7 +16,7 @@ export class Connections {
   #byTicket = new Map<string, { number: number; controller: AbortController }>()
   #draining: boolean = false
 
-  constructor({ most, mostOfUser }: { most: number; mostOfUser: number }) {
+  constructor({ most = Number.POSITIVE_INFINITY, mostOfUser = Number.POSITIVE_INFINITY } = {}) {
     this.#most = most
     this.#mostOfUser = mostOfUser
   }
