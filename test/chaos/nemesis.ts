@@ -26,7 +26,7 @@ export interface Nemesis {
   stop(): Promise<void>
 }
 
-const STORM_MS = 25_000
+const STORM_MS = 50_000
 const CALM_MS = 6_000
 /** After the last fault things come back: Postgres replays its log, a function starts. */
 const SETTLE_MS = 1_500
@@ -63,7 +63,7 @@ export function startNemesis(means: Means): Nemesis {
   }
   const postgres = postgresCrasher(means)
   const loops = [
-    loop(2000, 5000, postgres.crash),
+    loop(2000, 3500, postgres.crash),
     loop(2000, 5000, () => killService(means)),
     loop(2000, 6000, () => stopService(means, pause)),
     loop(300, 1200, () => cutCommit(means)),
