@@ -150,6 +150,8 @@ describe('verbs', () => {
     })
     await agents.fork('r', 3, { message: 'Do it again' })
     await agents.retryStep('r', 4)
+    await agents.approve('r', 'a')
+    await agents.deny('r', 'b', { message: 'no' })
     await agents.delete('r')
     await agents.bulk('stop', 'nightly')
     await agents.listRuns({ status: 'failed', limit: 2, before: 'c+/=' })
@@ -158,6 +160,8 @@ describe('verbs', () => {
     expect(sent).toEqual([
       [EXECUTE, 'POST', { action: 'fork', run_id: 'r', from_step: 3, message: 'Do it again' }, 'string'],
       [EXECUTE, 'POST', { action: 'retry', run_id: 'r', step_number: 4 }, 'string'],
+      [EXECUTE, 'POST', { action: 'approve', run_id: 'r', approval_id: 'a' }, 'undefined'],
+      [EXECUTE, 'POST', { action: 'deny', run_id: 'r', approval_id: 'b', message: 'no' }, 'undefined'],
       [EXECUTE, 'POST', { action: 'delete', run_id: 'r' }, 'undefined'],
       [EXECUTE, 'POST', { action: 'stop', tag: 'nightly' }, 'undefined'],
       ['https://x/agent/runs?status=failed&limit=2&before=c%2B%2F%3D', 'GET', null, 'undefined'],

@@ -60,6 +60,14 @@ export interface AgentClient {
   pause(runId: string, options?: CallOptions): Promise<VerbAnswer>
   /** Goes on with a paused run, or with one that waits for an answer: `userInput`. */
   resume(runId: string, userInput?: string | null, options?: CallOptions): Promise<VerbAnswer>
+  /** Allows a tool call that the run asks about: one of the status answer's `approvals`. */
+  approve(runId: string, approvalId: string, options?: CallOptions): Promise<VerbAnswer>
+  /** Does not allow it; the agent reads `message` and goes on without the call. */
+  deny(
+    runId: string,
+    approvalId: string,
+    options?: CallOptions & { message?: string | undefined },
+  ): Promise<VerbAnswer>
   /** A new run like one that failed, timed out or was cancelled. */
   retry(runId: string, options?: KeyedOptions): Promise<CreateAnswer>
   /** Tries one step again: in place while it has no result, else in a new run that is forked there. */
@@ -140,6 +148,11 @@ export function createAgentClient(options: AgentClientOptions): AgentClient {
     stop: (runId, options = {}) => verb('stop', runId, options),
     pause: (runId, options = {}) => verb('pause', runId, options),
     resume: (runId, user_input, options = {}) => verb('resume', runId, options, { user_input }),
+    // the same answer again changes nothing
+    approve: (run_id, approval_id, options = {}) =>
+      execute({ action: 'approve', run_id, approval_id }, options, true),
+    deny: (run_id, approval_id, { message, ...options } = {}) =>
+      execute({ action: 'deny', run_id, approval_id, message }, options, true),
     retry: (run_id, options = {}) => keyed({ action: 'retry', run_id }, options),
     retryStep: (run_id, step_number, options = {}) =>
       keyed({ action: 'retry', run_id, step_number }, options),
