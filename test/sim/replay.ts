@@ -13,8 +13,6 @@ export async function replay(store: StoreFixture, calls: readonly CarriedOut[]):
   const differences: string[] = []
   let last_ms = calls[0]?.at_ms ?? 0
   for (const [n, { at_ms, name, input, answer }] of calls.entries()) {
-    // What the calls themselves take comes on top: the store's clock only ever gains, so that a lease that has lapsed in the world has
-    // lapsed there too.
     if (at_ms > last_ms) await store.advance((at_ms - last_ms) / 1000)
     last_ms = at_ms
     if (name === 'sweep') await store.sweep()
