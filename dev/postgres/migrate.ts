@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { withRoleLock } from './role-lock.ts'
 
+/** Each loses at most deadlock_timeout, a second. */
+const MAX_ATTEMPTS = 10
 const NAME = /^(\d+)_(.+)\.sql$/
 
 /** A migration failed; nothing of its file was applied. */
@@ -59,10 +61,23 @@ async function applyAll(client: pg.Client, dir: string, files: string[]): Promis
   for (const file of files) {
     const [, version = '', name = ''] = NAME.exec(file) ?? []
     if (done.has(version)) continue
-    await applyOne(client, dir, { file, version, name })
+    await applyAgain(() => applyOne(client, dir, { file, version, name }))
     applied.push(version)
   }
   return applied
+}
+
+/** Services that go on working lock tables in orders of their own: a file that lost a deadlock to one of them has changed nothing. */
+async function applyAgain(apply: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await apply()
+    } catch (error) {
+      const cause = error instanceof MigrationError ? error.cause : undefined
+      const lost = cause instanceof pg.DatabaseError && (cause.code === '40P01' || cause.code === '55P03')
+      if (!lost || attempt === MAX_ATTEMPTS) throw error
+    }
+  }
 }
 
 async function applyOne(
