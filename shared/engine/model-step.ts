@@ -63,8 +63,10 @@ export async function modelStep(
     })
   }
   const written = await deps.store.commitStep({ ...step, commit, burst })
-  if (!written.committed)
+  if (!written.committed) {
+    if (written.run_status === 'cancelled') stoppedTooLate(deps, claim, commit.tokens_used)
     await deps.store.settleAttempt({ ...step, tokens_used: commit.tokens_used, used: true })
+  }
   return written
 }
 
@@ -260,6 +262,13 @@ function immediate(
   }))
 }
 
+/** A request that was sent although its run had been stopped, or was under way then: aborted or thrown away, paid for, and counted here. */
+function stoppedTooLate({ log }: StepDeps, { step }: Claim, tokens: number): void {
+  const { run_id, step_number, attempt } = step
+  const fields = { run_id, step_number, attempt, code: 'stopped_in_flight', count: tokens }
+  log.warn(fields, 'a model request of a stopped run')
+}
+
 /** A fault of the provider is a later attempt, not a held process; what cannot get better ends the run with words a user understands. */
 async function afterModelError(
   deps: StepDeps,
@@ -280,11 +289,13 @@ async function afterModelError(
     'model turn failed',
   )
   if (cause === 'cancelled') {
+    stoppedTooLate(deps, claim, 0)
     await deps.store.settleAttempt({ ...step, tokens_used: 0, used: true })
     return { committed: false, run_status: 'cancelled', publications: [], log_seq: claim.log_seq }
   }
   if (cause === 'lost')
     return { committed: false, run_status: claim.run.status, publications: [], log_seq: claim.log_seq }
+  const said = error.message.replace(/^model API: /, 'It said: ')
   switch (error.kind) {
     case 'spend_cap':
       return deps.store.commitStep({
@@ -311,7 +322,7 @@ async function afterModelError(
         ...step,
         free: true,
         delay_seconds: Math.ceil(error.retryAfterSeconds ?? 15),
-        error: error.message,
+        error: `The model provider asks to wait. ${said}`,
       })
     case 'aborted':
     case 'unavailable':
@@ -319,7 +330,8 @@ async function afterModelError(
         ...step,
         free: false,
         delay_seconds: Math.ceil(error.retryAfterSeconds ?? backoffSeconds(step.attempt)),
-        error: cause === 'deadline' ? 'The step reached its time limit.' : error.message,
+        error:
+          cause === 'deadline' ? 'The step reached its time limit.' : `The model provider failed. ${said}`,
       })
   }
 }
