@@ -12,6 +12,7 @@ const programs = {
   test: 'dev/test.ts',
   build: 'dev/build.ts',
   bench: 'bench/main.ts',
+  contract: 'test/contract/main.ts',
   model: 'test/model/main.ts',
   sim: 'test/sim/main.ts',
   crash: 'test/crash/main.ts',

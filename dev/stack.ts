@@ -88,6 +88,8 @@ export interface Stack {
   qstash: QStash
   postgres: Postgres
   supabase: Supabase
+  /** For tests: what each function is given, but for PORT and HOST. */
+  environments: Readonly<Record<Target, Readonly<Record<string, string>>>>
   /** For tests: with false Redis answers 503. */
   setRedisAvailable(available: boolean): void
   on(event: 'scale', listener: (event: ScaleEvent) => void): void
@@ -239,30 +241,31 @@ async function start(
     agent_step: await serviceLogin(postgres, 'agent_step'),
   }
   const events = new EventEmitter<{ scale: [ScaleEvent] }>()
-  const gateway = createGateway({
-    functions: await Promise.all(
-      TARGETS.map(async (name) => ({
-        name,
-        command: process.execPath,
-        args: [join(build.outDir, `${name}.mjs`)],
-        env: {
-          ...functionEnv(
-            name,
-            {
-              ...shared,
-              SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({ role: roleOf(name) }),
-              // used with STORE=postgres only, but always ours: the user's DATABASE_URL is none of a function's business
-              DATABASE_URL: logins[roleOf(name)],
-            },
-            settings,
-          ),
-          // Compiled code is kept between starts: about half of a cold start.
-          NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
-        },
-        routes: functionRoutes[name],
-        idleMs: options.idleMs?.[name] ?? idleMs[name],
-      })),
+  const environments = Object.fromEntries(
+    await Promise.all(
+      TARGETS.map(async (name) => {
+        const own = {
+          ...shared,
+          SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({ role: roleOf(name) }),
+          // used with STORE=postgres only, but always ours: the user's DATABASE_URL is none of a function's business
+          DATABASE_URL: logins[roleOf(name)],
+        }
+        // Compiled code is kept between starts: about half of a cold start.
+        const cache = { NODE_COMPILE_CACHE: join(dir, 'compile-cache') }
+        const env: Record<string, string> = { ...functionEnv(name, own, settings), ...cache }
+        return [name, env] as const
+      }),
     ),
+  ) as Record<Target, Record<string, string>>
+  const gateway = createGateway({
+    functions: TARGETS.map((name) => ({
+      name,
+      command: process.execPath,
+      args: [join(build.outDir, `${name}.mjs`)],
+      env: environments[name],
+      routes: functionRoutes[name],
+      idleMs: options.idleMs?.[name] ?? idleMs[name],
+    })),
     logDir: join(dir, 'logs'),
     log,
   })
@@ -310,6 +313,7 @@ async function start(
     qstash,
     postgres,
     supabase,
+    environments,
     setRedisAvailable(available) {
       redisAvailable = available
     },

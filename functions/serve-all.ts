@@ -58,12 +58,17 @@ export async function serveAll(env: NodeJS.ProcessEnv = process.env): Promise<Ru
   return { ...running, refused: Promise.race(each.flatMap(({ refused }) => refused ?? [])) }
 }
 
+/** Of these the step function has its own value, by `STEP_` before the name: its database role is another than that of the rest. */
+const OWN_OF_STEP = ['SUPABASE_ROLE_TOKEN', 'DATABASE_URL']
+
 /** All faults of all functions in one message: a setting that several need is named once. */
 function readAll(env: NodeJS.ProcessEnv): Configs {
   const faults = new Set<string>()
+  const own = OWN_OF_STEP.map((name) => [name, env[`STEP_${name}`] || env[name]] as const)
+  const stepEnv = { ...env, ...Object.fromEntries(own) }
   const read = <T extends Target>(target: T): Configs[T] | undefined => {
     try {
-      return readConfig(target, env, { mounted: true })
+      return readConfig(target, target === 'step' ? stepEnv : env, { mounted: true })
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       for (const fault of error.faults) faults.add(fault)

@@ -439,7 +439,7 @@ CREATE TRIGGER slot_freed AFTER DELETE ON public.agent_task_queue FOR EACH ROW W
 
 -- Functions: owner, security, who may execute, MD5 of the body
 private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6104ebe502ae135b2f0e95a
-private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
+private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, f32e2cbaff29c919766232a7325f1feb
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 8b05f842bf578f92ee35072b70b41647
 private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7

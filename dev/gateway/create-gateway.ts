@@ -81,15 +81,15 @@ export function createGateway({
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const path = (req.url ?? '/').split('?', 1)[0] ?? '/'
     const pool = pools.get(route(path) ?? '')
-    if (!pool) return refuse(res, 404, 'not_found', `No function answers ${path}`)
+    if (!pool) return refuse(req, res, 404, 'not_found', `No function answers ${path}`)
     for (let attempt = 1; ; attempt++) {
-      const lease = await acquire(pool, res)
+      const lease = await acquire(pool, req, res)
       if (!lease) return
       const outcome = await forward(req, res, lease.target)
       lease.release(outcome === 'done' ? 'served' : outcome === 'refused' ? 'refused' : 'failed')
       if (outcome === 'refused' && attempt < MAX_ATTEMPTS) continue
       if (outcome !== 'unreachable' && outcome !== 'refused') return
-      return refuse(res, 502, 'unavailable', `${pool.spec.name} died while it had this request`, 1)
+      return refuse(req, res, 502, 'unavailable', `${pool.spec.name} died while it had this request`, 1)
     }
   }
 
@@ -117,6 +117,7 @@ export function createGateway({
 /** Undefined: the request was answered (503) or is gone. */
 async function acquire(
   pool: FunctionPool,
+  req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Awaited<ReturnType<FunctionPool['acquire']>> | undefined> {
   const gone = new AbortController()
@@ -129,7 +130,7 @@ async function acquire(
   } catch (error) {
     const seconds = error instanceof NoTargetError ? error.retryAfterSeconds : 1
     if (!res.destroyed)
-      refuse(res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
+      refuse(req, res, 503, 'unavailable', error instanceof Error ? error.message : String(error), seconds)
   } finally {
     res.off('close', onClose)
   }
@@ -158,7 +159,9 @@ function troubleIn(line: string, stream: 'stdout' | 'stderr'): string | undefine
   }
 }
 
+/** Readable for a page of any origin, as everything in the local stack is: a browser else shows its reader no reason. */
 function refuse(
+  req: IncomingMessage,
   res: ServerResponse,
   status: number,
   code: string,
@@ -174,7 +177,18 @@ function refuse(
   res.writeHead(status, {
     'content-type': 'application/json',
     'x-request-id': requestId,
+    ...corsFor(req.headers.origin),
     ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
   })
   res.end(JSON.stringify(body))
+}
+
+function corsFor(origin: string | undefined): Record<string, string> {
+  if (origin === undefined) return { vary: 'Origin' }
+  return {
+    vary: 'Origin',
+    'access-control-allow-origin': origin,
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': 'x-request-id, retry-after',
+  }
 }

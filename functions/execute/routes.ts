@@ -13,6 +13,7 @@ import type { App } from '../../shared/http/env.ts'
 import { limitRate } from '../../shared/http/limit-rate.ts'
 import { RateLimiter } from '../../shared/http/rate-limiter.ts'
 import { route, servicePaths } from '../../shared/http/route.ts'
+import { onceMore } from './once-more.ts'
 import type { ExecutePorts } from './ports.ts'
 import { runCommand } from './run-command.ts'
 
@@ -43,12 +44,8 @@ export function executeApp(config: ExecuteConfig, ports: ExecutePorts): App {
         const command = parseCommand(body)
         if (makesRuns(command)) limiter.take('create', context.get('caller'))
         const idempotency = idempotencyOf(context.req.header('idempotency-key'), body)
-        const { status, answer } = await runCommand(
-          config,
-          ports,
-          context.get('caller'),
-          command,
-          idempotency,
+        const { status, answer } = await onceMore(idempotency !== null, () =>
+          runCommand(config, ports, context.get('caller'), command, idempotency),
         )
         return context.json(answer, status)
       },

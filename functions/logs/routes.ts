@@ -59,11 +59,9 @@ export function logsApp(config: LogsConfig, ports: LogsPorts): App {
       polling,
     ],
   })
-  route(app, STREAM_PATHS, {
-    GET: [
-      (context) => stream(context, 'named', { ...context.req.query(), run_id: context.req.param('run_id') }),
-    ],
-  })
+  const named: Handler<AppEnv> = (context) =>
+    stream(context, 'named', { ...context.req.query(), run_id: context.req.param('run_id') })
+  route(app, STREAM_PATHS, { GET: [named] }, { head: false })
   route(app, ['/agent/stream-ticket'], {
     POST: [
       auth,

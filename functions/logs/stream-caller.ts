@@ -40,10 +40,9 @@ export function createStreamCaller(
     if (ticket !== undefined) {
       if (!TICKET.test(ticket)) throw new AppError('unauthorized', 'Unauthorized')
       const sha256 = hashOf(ticket)
-      const { principal, connection, expires_at, delivered } = await store.useTicket({
-        ticket_sha256: sha256,
-        run_id: runId,
-      })
+      const { principal, connection, expires_at, delivered } = await store
+        .useTicket({ ticket_sha256: sha256, run_id: runId })
+        .catch(refusedAlike)
       return { principal, expiresAt: Date.parse(expires_at), ticket: { sha256, connection, delivered } }
     }
     if (token === undefined || !allowTokenInQuery) throw new AppError('unauthorized', 'Unauthorized')
@@ -55,4 +54,11 @@ export function createStreamCaller(
     warned = true
     return byToken(token)
   }
+}
+
+/** Whoever has no way in hears the same, whatever they tried. */
+function refusedAlike(error: unknown): never {
+  throw error instanceof AppError && error.code === 'unauthorized'
+    ? new AppError('unauthorized', 'Unauthorized', { cause: error })
+    : error
 }

@@ -92,7 +92,7 @@ export const common = {
   ),
   supabaseRoleToken: setting(
     'SUPABASE_ROLE_TOKEN',
-    'JWT of the narrow database role of this function: agent_api or, for step, agent_step',
+    'JWT of the narrow database role of this function: agent_api or, for step, agent_step (all in one: STEP_SUPABASE_ROLE_TOKEN)',
     narrow(text),
   ),
   store: setting(
@@ -103,7 +103,7 @@ export const common = {
   ),
   databaseUrl: setting(
     'DATABASE_URL',
-    'with STORE=postgres: connection string of a login role in agent_api or, for step, agent_step',
+    'with STORE=postgres: connection string of a login role in agent_api or, for step, agent_step (all in one: STEP_DATABASE_URL)',
     narrow(databaseUrl),
     '',
   ),

@@ -118,11 +118,16 @@ function terminalFrames({ id, tool_type, tool_output }: StepRow): NamedFrame[] {
   })
 }
 
-function messageFrames({ message }: StoredEvent, data: Record<string, unknown>): NamedFrame[] {
+/**
+ * What is said on the way is also a thought: the oldest reader knows no `message`. The answer is not, it comes to that reader with
+ * `complete`.
+ */
+function messageFrames({ message, step }: StoredEvent, data: Record<string, unknown>): NamedFrame[] {
   if (message === null) return []
+  const saidByTool = step !== null && step.tool_type !== 'plan'
   const { id: message_id, role, content } = message
   const frame: NamedFrame = { event: 'message', data: { message_id, role, content } }
-  return data.kind === 'thinking' ? [{ event: 'thinking', data: { content } }, frame] : [frame]
+  return data.kind === 'thinking' || saidByTool ? [{ event: 'thinking', data: { content } }, frame] : [frame]
 }
 
 /** What the run asks its user, in words that every reader shows. */

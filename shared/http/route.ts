@@ -5,6 +5,8 @@ import { MethodNotAllowed } from './errors.ts'
 /**
  * One handler for one verb at several paths; every other verb there is answered with 405. A path may have several verbs if they are
  * given in one call.
+ *
+ * @param options.head false where a GET has no end, so that nothing answers HEAD
  */
 export function route(
   app: App,
@@ -14,10 +16,11 @@ export function route(
     POST?: readonly Handler<AppEnv>[]
     PUT?: readonly Handler<AppEnv>[]
   },
+  { head = true }: { head?: boolean } = {},
 ): void {
   const { GET, POST, PUT } = handlers
   const allow = [
-    ...(GET ? ['GET', 'HEAD'] : []),
+    ...(GET ? ['GET', ...(head ? ['HEAD'] : [])] : []),
     ...(POST ? ['POST'] : []),
     ...(PUT ? ['PUT'] : []),
     'OPTIONS',

@@ -11,9 +11,11 @@ export interface NewLine {
   data?: unknown
 }
 
-/** private.add_logs: dense numbers, strictly rising times. Answers the run's newest number. */
+const MILLISECOND = 1000
+
+/** private.add_logs: dense numbers, strictly rising times of whole milliseconds. Answers the run's newest number. */
 export function addLogs(db: Database, { run, logs }: RunTables, lines: readonly NewLine[]): number {
-  const first = Math.max(db.now(), run.last_log_at + 1)
+  const first = Math.floor(Math.max(db.now(), run.last_log_at + MILLISECOND) / MILLISECOND) * MILLISECOND
   for (const [n, { log_type, message, event, step_id, message_id, artifact_id, data }] of lines.entries()) {
     run.log_seq += 1
     logs.push({
@@ -28,10 +30,10 @@ export function addLogs(db: Database, { run, logs }: RunTables, lines: readonly 
         ...(artifact_id != null && { artifact_id }),
         ...(data !== undefined && { data }),
       },
-      created_at: first + n,
+      created_at: first + n * MILLISECOND,
     })
   }
-  run.last_log_at = first + lines.length - 1
+  run.last_log_at = first + (lines.length - 1) * MILLISECOND
   return run.log_seq
 }
 
