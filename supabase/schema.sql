@@ -439,7 +439,7 @@ CREATE TRIGGER slot_freed AFTER DELETE ON public.agent_task_queue FOR EACH ROW W
 
 -- Functions: owner, security, who may execute, MD5 of the body
 private.act_as(p_principal jsonb) agent_engine, definer, agent_front, 31c0a80cf6104ebe502ae135b2f0e95a
-private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, f32e2cbaff29c919766232a7325f1feb
+private.add_logs(p_run uuid, p_logs jsonb) agent_engine, invoker, nobody else, 9431e579f055a1b52db90c426baeb1a1
 private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages jsonb) agent_engine, invoker, nobody else, 6b89bd9609705a00e47d2f9765b73c2f
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 8b05f842bf578f92ee35072b70b41647
 private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7
@@ -473,7 +473,7 @@ private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c103
 private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 6b00c7fd255e9930a440591cdafdf3ca
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, f0852bfd350baec112daef1602b1d512
 private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
-private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, fd514d886c51adea041e5b775c7ac9c6
+private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, 059fb4703c7adeaad5ab42443621d5df
 private.insert_messages(p_run uuid, p_user uuid, p_step_number integer, p_step uuid, p_call text, p_tool text, p_messages jsonb) agent_engine, invoker, nobody else, 3b13da8fb191abeee8c99c4e98ba62bb
 private.insert_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, invoker, nobody else, af15715a240f31efc38bca5bab3b69cc
 private.insert_steps(p_run private.runs, p_first integer, p_steps jsonb, p_due timestamp with time zone, p_lease integer) agent_engine, invoker, nobody else, 0c79a1cb2523aeac2bf0bf3c101053f9
@@ -483,7 +483,7 @@ private.is_to_remove(p_bucket text, p_name text) agent_engine, definer stable, a
 private.keep_blob(p_user uuid, p_sha256 text) agent_engine, invoker, nobody else, 213a6b736a33e1b0096c23f14c4c9c5c
 private.keep_blobs() agent_engine, invoker, nobody else, ac57324cd65135b77f0a36b2aaf98cc4
 private.leave_slot(p_queue agent_task_queue) agent_engine, invoker, nobody else, 309e07e5cec501c0474bc1a2b58f299a
-private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 3382a3737085581fa01e4d57789a8a9a
+private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_engine, invoker, nobody else, 6f9961ff76612526cf429d8a1bb4198b
 private.model_step_cost(p_run uuid) agent_engine, invoker stable, nobody else, 7d196b70be9a0f621638b9d4208713d4
 private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
 private.note_fault(p_run uuid, p_what text, p_error text) agent_engine, invoker, nobody else, bad118edbddc5f1b23c3de6f1c2dc294

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { errorBody } from './error.ts'
 import {
   approvalBody,
   bulkAnswer,
@@ -46,6 +47,8 @@ export interface Operation {
 
 const json = (schema: z.ZodType): Schemas => ({ 'application/json': schema })
 const USER_ERRORS = [400, 401, 404, 405, 408, 413, 415, 429, 431, 500, 503]
+/** What became of a message; more fields are for the log of QStash. */
+const outcome = z.looseObject({ outcome: z.string() })
 const probe = z.object({ status: z.string(), version: z.string(), service: z.string() })
 const STREAM = { 'text/event-stream': null }
 const RESUME = {
@@ -163,8 +166,8 @@ export const operations: readonly Operation[] = [
     security: ['qstash'],
     body: json(stepMessage),
     answers: {
-      200: { description: 'Done, or nothing to do' },
-      489: { description: 'Not a message of ours; not to be tried again' },
+      200: { description: 'Done, or nothing to do', content: json(outcome) },
+      489: { description: 'Not a message of ours; not to be tried again', content: json(errorBody) },
     },
     errors: [401, 405, 413, 500, 503],
   },
@@ -174,7 +177,7 @@ export const operations: readonly Operation[] = [
     tag: 'step',
     summary: 'QStash gave a message up.',
     security: ['qstash'],
-    answers: { 200: { description: 'Noted' } },
+    answers: { 200: { description: 'Noted', content: json(outcome) } },
     errors: [401, 405, 413, 500],
   },
   {
@@ -183,7 +186,7 @@ export const operations: readonly Operation[] = [
     tag: 'step',
     summary: 'Publish what is due. Called by the database.',
     security: ['sweep'],
-    answers: { 200: { description: 'Published' } },
+    answers: { 200: { description: 'Published', content: json(z.looseObject({ published: z.int() })) } },
     errors: [401, 405, 413, 500, 503],
   },
   {
@@ -252,5 +255,50 @@ export const operations: readonly Operation[] = [
     security: [],
     answers: { 200: { description: 'Ready', content: json(probe) } },
     errors: [405, 503],
+  },
+  {
+    method: 'get',
+    paths: ['/health/liveness'],
+    tag: 'probes',
+    summary: "The process answers, for the platform's probe.",
+    security: [],
+    answers: { 200: { description: 'Alive', content: json(z.object({ status: z.literal('alive') })) } },
+    errors: [405],
+  },
+  {
+    method: 'get',
+    paths: ['/health/readiness'],
+    tag: 'probes',
+    summary: "The service can work, for the platform's probe.",
+    security: [],
+    answers: { 200: { description: 'Ready', content: json(probe) } },
+    errors: [405, 503],
+  },
+  {
+    method: 'get',
+    paths: ['/openapi.json'],
+    tag: 'probes',
+    summary: 'This document.',
+    security: [],
+    answers: { 200: { description: 'OpenAPI 3.1', content: json(z.looseObject({ openapi: z.string() })) } },
+    errors: [405],
+  },
+  {
+    method: 'get',
+    paths: ['/docs'],
+    tag: 'probes',
+    summary: 'A page that shows this document.',
+    security: [],
+    answers: { 200: { description: 'Page', content: { 'text/html': null } } },
+    errors: [405],
+  },
+  {
+    method: 'get',
+    paths: ['/docs/{asset}'],
+    tag: 'probes',
+    summary: 'Scripts and styles of the page.',
+    security: [],
+    answers: { 200: { description: 'File', content: { 'text/javascript': null, 'text/css': null } } },
+    errors: [404, 405],
   },
 ]

@@ -63,6 +63,7 @@ export type RunRow = z.infer<typeof runRow>
 export const stepRow = z.object({
   id: z.uuid(),
   run_id: z.uuid(),
+  user_id: z.uuid().optional(),
   parent_step_id: z.uuid().nullable(),
   step_number: z.int(),
   phase_number: z.int(),
@@ -89,12 +90,14 @@ export type StepRow = z.infer<typeof stepRow>
 export const messageRow = z.object({
   id: z.uuid(),
   run_id: z.uuid(),
+  user_id: z.uuid().optional(),
   step_id: z.uuid().nullable(),
   role: z.enum(['user', 'assistant', 'system', 'tool']),
   content: z.string(),
   tool_call_id: z.string().nullable(),
   tool_name: z.string().nullable(),
   attachments: z.array(json),
+  size_bytes: z.int().optional(),
   metadata: json,
   created_at: time,
 })
@@ -125,6 +128,7 @@ export type ArtifactRow = z.infer<typeof artifactRow>
 export const logRow = z.object({
   id: z.uuid(),
   run_id: z.uuid(),
+  user_id: z.uuid().optional(),
   /** Dense per run, from 1. */
   seq: z.int(),
   log_type: z.enum(LOG_TYPES),

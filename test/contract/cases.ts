@@ -5,6 +5,7 @@ import { readerCases } from './cases/readers.ts'
 import { runsListCases } from './cases/runs-list.ts'
 import { statusCases } from './cases/status.ts'
 import { streamCases } from './cases/streams.ts'
+import { tableCases } from './cases/tables.ts'
 import { verbCases } from './cases/verbs.ts'
 import type { Case } from './installation.ts'
 
@@ -17,5 +18,6 @@ export const cases: readonly Case[] = [
   ...statusCases,
   ...logCases,
   ...runsListCases,
+  ...tableCases,
   ...httpCases,
 ]

@@ -1,19 +1,36 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cases } from './cases.ts'
+import { DocumentCheck } from './document.ts'
 import { type Result, runCases, worldOf } from './run-cases.ts'
+import { demoRun } from './runs.ts'
 import { denoBinary } from './start-forwarders.ts'
 import { INSTALLATIONS, type Installations, startInstallations } from './start-installations.ts'
 
 const results = new Map<string, Result[]>()
 let installations: Installations
+let document: DocumentCheck
+/** One line for each kind of fault, however often it was. */
+const undocumented = new Set<string>()
 
 beforeAll(async () => {
   installations = await startInstallations()
+  // Made through the all-in-one entry, whose step function is overheard.
+  const whole = installations.of.get('all-in-one')
+  if (whole) void demoRun(worldOf(whole)).catch(() => {})
   await Promise.all(
     [...installations.of].map(async ([name, installation]) => {
       results.set(name, await runCases(worldOf(installation), cases))
     }),
   )
+  document = new DocumentCheck(
+    await (await fetch(`${installations.system.stack().origin}/openapi.json`)).json(),
+  )
+  const all = [...installations.of.values()]
+  for (const exchange of [...all.flatMap(({ exchanges }) => exchanges), ...installations.tapped])
+    undocumented.add(document.faultOf(exchange) ?? '')
+  for (const { stream, data } of all.flatMap(({ frames }) => frames))
+    undocumented.add(document.faultOfFrame(stream, data) ?? '')
+  undocumented.delete('')
   for (const [name, list] of results) {
     const held = list.filter(({ fault, skipped }) => fault === undefined && skipped === undefined).length
     const { exchanges = [], frames = [] } = installations.of.get(name as 'gateway') ?? {}
@@ -30,5 +47,43 @@ describe.each(INSTALLATIONS)('%s', (name) => {
     const result = results.get(name)?.find((one) => one.name === wanted)
     expect(result, 'the case was run').toBeDefined()
     if (result?.fault !== undefined) throw new Error(result.fault)
+  })
+})
+
+/** Answers that other suites make: faults and limits, and what the step service refuses. */
+const MADE_ELSEWHERE = [
+  / (408|429|431|500|503) /,
+  /\/agent\/step.* [45]\d\d /,
+  /\/agent\/step\/(failure|sweep) /,
+]
+/** Events of connections and runs that other suites make. */
+const EVENTS_ELSEWHERE = [
+  'Event_heartbeat',
+  'Event_expired',
+  'Plain_error',
+  'Event_message_delta',
+  'Event_phase',
+  'Event_progress',
+  'Event_interrupted',
+]
+
+describe('the OpenAPI document', () => {
+  it('has every path, status, type and event that was seen, each body as its schema says', () => {
+    expect([...undocumented].slice(0, 20)).toEqual([])
+  })
+
+  it('promises no answer and no event that was not seen', () => {
+    const unseen = document
+      .promised()
+      .filter(
+        (answer) => !document.seen.has(answer) && !MADE_ELSEWHERE.some((made) => made.test(`${answer} `)),
+      )
+    const events = document
+      .promisedEvents()
+      .filter((name) => !document.seenEvents.has(name) && !EVENTS_ELSEWHERE.includes(name))
+    console.log(
+      `OpenAPI: ${document.seen.size} of ${document.promised().length} documented answers seen, ${document.seenEvents.size} of ${document.promisedEvents().length} events`,
+    )
+    expect([...unseen, ...events]).toEqual([])
   })
 })

@@ -30,8 +30,9 @@ export interface Installation {
   frames: { stream: 'named' | 'plain'; data: unknown }[]
   /** Runs that several installations over one database read alike. */
   fixtures: Map<string, Promise<string>>
-  /** Runs to remove at the end. */
+  /** Runs of a case, and those that were removed. */
   made: Map<string, Member>
+  removed: Set<string>
   features: ReadonlySet<Feature>
   hooks: Hooks | null
 }

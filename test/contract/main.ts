@@ -4,12 +4,11 @@ import { parseEnv } from 'node:util'
 import { createClient } from '@supabase/supabase-js'
 import ansis from 'ansis'
 import { decodeJwt } from 'jose'
-import { execute } from './call.ts'
 import { cases } from './cases.ts'
 import type { Feature, Installation, Member } from './installation.ts'
 import { type Credentials, type Options, parseOptions, UsageError } from './parse-options.ts'
 import { apiPaths, functionPaths } from './paths.ts'
-import { type Result, runCases, worldOf } from './run-cases.ts'
+import { type Result, removeRuns, runCases, worldOf } from './run-cases.ts'
 
 process.exit(await main())
 
@@ -58,16 +57,16 @@ async function holdOne(options: Options, installation: Installation): Promise<bo
   const faults = results.filter(({ fault }) => fault !== undefined)
   const skipped = results.filter((result) => result.skipped !== undefined)
   const held = results.length - faults.length - skipped.length
-  let removed = 0
-  for (const [run_id, as] of installation.made) {
-    await execute(world, { action: 'stop', run_id }, { as }).catch(() => {})
-    const answer = await execute(world, { action: 'delete', run_id }, { as }).catch(() => undefined)
-    if (answer?.status === 200 || answer?.status === 404) removed += 1
+  for (const run of installation.fixtures.values()) {
+    const run_id = await run.catch(() => undefined)
+    if (run_id !== undefined) world.made.set(run_id, installation.alice)
   }
+  world.fixtures.clear()
+  await removeRuns(world)
   for (const { name, fault } of faults)
     console.log(`\n${ansis.red('✗')} ${name}\n  ${fault?.split('\n').slice(0, 12).join('\n  ')}`)
   console.log(
-    `\n${held} cases held, ${faults.length} did not, ${skipped.length} not for it; ${installation.exchanges.length} answers, ${installation.frames.length} stream events; ${removed} of ${installation.made.size} runs removed`,
+    `\n${held} cases held, ${faults.length} did not, ${skipped.length} not for it; ${installation.exchanges.length} answers, ${installation.frames.length} stream events; ${installation.removed.size} runs removed`,
   )
   return faults.length === 0 && held > 0
 }
@@ -137,6 +136,7 @@ function apiOf(options: Options, alice: Member, bob: Member): Installation {
     frames: [],
     fixtures: new Map(),
     made: new Map(),
+    removed: new Set(),
     features: new Set(features),
     hooks: null,
   }

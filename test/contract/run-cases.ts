@@ -1,6 +1,7 @@
 import { createClient } from '@supabase/supabase-js'
+import { execute } from './call.ts'
 import { recordingFetch } from './exchange.ts'
-import type { Case, Installation, World } from './installation.ts'
+import type { Case, Installation, Member, World } from './installation.ts'
 
 export interface Result {
   name: string
@@ -49,15 +50,33 @@ export async function runCases(
 async function runCase(world: World, { name, needs = [], run }: Case): Promise<Result> {
   const missing = needs.filter((feature) => !world.features.has(feature))
   if (missing.length > 0) return { name, skipped: missing.join(', ') }
+  const made = new Map<string, Member>()
   try {
-    await run(world)
+    await run({ ...world, made })
     return { name }
   } catch (error) {
     return { name, fault: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  } finally {
+    if (world.hooks === null) await removeRuns({ ...world, made })
   }
 }
 
 function elsewhere({ baseOf }: Installation, url: string): string {
   const { pathname, search } = new URL(url)
   return baseOf(pathname) + pathname + search
+}
+
+/** A deployed installation is left as it was, and its users have only so many runs open at once. */
+export async function removeRuns(world: World): Promise<void> {
+  const kept = new Set(
+    await Promise.allSettled(world.fixtures.values()).then((all) =>
+      all.map((one) => (one.status === 'fulfilled' ? one.value : '')),
+    ),
+  )
+  for (const [run_id, as] of world.made) {
+    if (kept.has(run_id)) continue
+    await execute(world, { action: 'stop', run_id }, { as }).catch(() => {})
+    await execute(world, { action: 'delete', run_id }, { as }).catch(() => {})
+    world.removed.add(run_id)
+  }
 }

@@ -149,11 +149,12 @@ export const createCases: Case[] = [
         { headers },
       )
       assert.deepEqual(again.body, together[0]?.body)
-      assertError(
-        await execute(world, { ...body, prompt: 'twice' }, { headers }),
-        409,
-        'idempotency_conflict',
-      )
+      for (const path of world.paths.execute)
+        assertError(
+          await call(world, path, { headers, body: { ...body, prompt: 'twice' } }),
+          409,
+          'idempotency_conflict',
+        )
       const other = await execute(world, { ...body, prompt: 'twice' }, { headers, as: world.bob })
       assert.equal(other.status, 201)
       assert.notEqual(other.body.run_id, again.body.run_id)
@@ -211,12 +212,13 @@ export const createCases: Case[] = [
       await world.hooks?.query('update public.credit_balances set available_credits = 0 where user_id = $1', [
         poor.id,
       ])
-      assertError(
-        await execute(world, { prompt: 'x' }, { as: poor }),
-        402,
-        'insufficient_credits',
-        'Insufficient credits',
-      )
+      for (const path of world.paths.execute)
+        assertError(
+          await call(world, path, { as: poor, body: { prompt: 'x' } }),
+          402,
+          'insufficient_credits',
+          'Insufficient credits',
+        )
     },
   },
 ]

@@ -137,6 +137,28 @@ export const httpCases: Case[] = [
     },
   },
   {
+    name: 'probes and documents take GET only',
+    needs: ['api'],
+    async run(world) {
+      for (const path of [
+        '/health',
+        '/health/liveness',
+        '/ready',
+        '/health/readiness',
+        '/openapi.json',
+        '/docs',
+        '/docs/start.js',
+      ]) {
+        if (world.name === 'gateway' && path.startsWith('/health/')) continue
+        assert.equal((await call(world, path, { as: null })).status, 200, path)
+        const answer = await call(world, path, { method: 'POST', as: null })
+        assertError(answer, 405, 'method_not_allowed')
+        assert.equal(answer.headers.get('allow'), 'GET, HEAD, OPTIONS')
+      }
+      assertError(await call(world, '/docs/none.js', { as: null }), 404, 'not_found')
+    },
+  },
+  {
     name: 'HEAD is GET without a body',
     async run(world) {
       const run_id = await idleRun(world)
@@ -176,6 +198,21 @@ export const httpCases: Case[] = [
         'application/xml',
       ])
         assertError(await send(type, good), 415, 'unsupported_media_type')
+      for (const { path, method } of doors(world).filter((door) => door.method === 'POST')) {
+        const answer = await call(world, path, {
+          method,
+          body: good,
+          headers: { 'content-type': 'text/plain' },
+        })
+        assertError(answer, 415, 'unsupported_media_type')
+        assertError(
+          await call(world, path, { method, body: {} }),
+          400,
+          path.includes('execute') || path === world.paths.execute.at(-1)
+            ? 'unknown_action'
+            : 'run_id_required',
+        )
+      }
       for (const body of ['', '{', '{"run_id":', 'undefined'])
         assertError(await send('application/json', body), 400, 'invalid_json')
       assertError(

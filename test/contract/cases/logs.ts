@@ -85,7 +85,8 @@ export const logCases: Case[] = [
       for (const since of ['yesterday', '2026-02-31', '-1', '1e3'])
         assertError(await logs(world, { run_id, since }), 400, 'invalid_request', /since/)
       assertError(await logs(world, { run_id, mode: 'push' }), 400, 'invalid_request', /mode/)
-      assertError(await logs(world, {}), 400, 'run_id_required', 'run_id is required')
+      for (const path of world.paths.logs)
+        assertError(await call(world, path), 400, 'run_id_required', 'run_id is required')
     },
   },
   {
