@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
@@ -207,6 +208,16 @@ async function others(): Promise<unknown> {
     actor.issuer,
     actor.sub,
   ])
+}
+
+/** Somebody else is in the middle of a change of each bystander: nobody has to wait for them. */
+async function holdOthers(): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: fixture.database.url('postgres') })
+  client.on('error', () => {})
+  await client.connect()
+  await client.query('begin')
+  await client.query('select from private.runs where run_id = any ($1) for no key update', [bystanders])
+  return () => client.end()
 }
 
 type Act = (run: string) => Promise<unknown>
@@ -428,7 +439,8 @@ it.each(ACTS)('%s', async (_name, state, act) => {
     ...FIELDS,
     idempotency: { key: randomUUID(), body_sha256: sha('b') },
   })
-  await act(run)
+  const release = await holdOthers()
+  await act(run).finally(release)
   expect(await others()).toEqual(before)
 })
 

@@ -104,6 +104,53 @@ describe('who acts', () => {
       )
     ).length
 
+  it('is nobody by a key of its issuer that was taken out of service', async () => {
+    const who = someone({ issuer: 'https://leaked.example', user_id_from: 'new' })
+    const list = (issuer: string, key_id: string | null) =>
+      f.sql('select public.agent_list_runs($1)', [
+        JSON.stringify({ principal: { ...who, issuer, key_id }, limit: 5 }),
+      ])
+    const { run } = await f.front.createRun(newRun(who))
+    const ticket = { ticket_sha256: randomUUID(), run_id: run.id }
+    await f.front.issueTicket({ principal: who, ...ticket, expires_at: '2099-01-01T00:00:00Z' })
+    const elsewhere = someone()
+    const other = (await f.front.createRun(newRun(elsewhere))).run
+    const kept = { ticket_sha256: randomUUID(), run_id: other.id }
+    await f.front.issueTicket({ principal: elsewhere, ...kept, expires_at: '2099-01-01T00:00:00Z' })
+    await f.sql(`select private.revoke_key($1, 'bad', 'test')`, [who.issuer])
+    await f.sql(`select private.revoke_key($1, 'bad', 'again')`, [who.issuer])
+    await expect(list(who.issuer, 'bad')).rejects.toMatchObject({ code: 'PT401' })
+    await list(who.issuer, 'good')
+    await list(who.issuer, null)
+    await list('https://another.example', 'bad')
+    await expect(f.front.useTicket(ticket)).rejects.toMatchObject({ code: 'unauthorized' })
+    expect((await f.front.useTicket(kept)).connection).toBe(1)
+  })
+
+  it('has one opening balance, however many first calls come at once', async () => {
+    const who = someone()
+    await f.sql(`select private.act_as($1)`, [JSON.stringify(who)])
+    const client = new pg.Client({ connectionString: f.database.url('postgres') })
+    await client.connect()
+    try {
+      await client.query('begin')
+      await client.query(`select private.open_account($1, 70000)`, [who.sub])
+      const second = f.front.prepareCreate({ principal: who, idempotency: null, opening_credits: 5 })
+      second.catch(() => undefined)
+      await expect.poll(waiting, { timeout: 10_000 }).toBe(1)
+      await client.query('commit')
+      await second
+    } finally {
+      await client.end()
+    }
+    const [{ available, rows }] = (await f.sql(
+      `select available_credits::float8 as available, (select count(*)::int from private.credit_ledger l where l.user_id = b.user_id) as rows
+       from public.credit_balances b where user_id = $1`,
+      [who.sub],
+    )) as [{ available: number; rows: number }]
+    expect([available, rows]).toEqual([7, 1])
+  })
+
   it('has the tenant of the latest token', async () => {
     const who = someone()
     const tenants = async () =>
@@ -273,16 +320,26 @@ describe('the time that a run has', () => {
     expect([await deadline(asked), await held(asked), await from(asked)]).toEqual([600, null, null])
   })
 
-  it.each(['queued', 'executing'])('when it waits below a pause from %s is what was left', async (state) => {
-    const who = someone()
-    const run = state === 'queued' ? (await f.front.createRun(newRun(who))).run.id : await plannedRun(f, who)
-    await f.advance(100)
-    await f.front.pauseRun(ids(who, run))
-    await f.advance(100)
-    const resumed = await f.front.resumeRun({ ...ids(who, run), user_input: null })
-    expect(resumed.run.status).toBe(state)
-    expect(await deadline(run)).toBe(500)
-  })
+  it.each([
+    ['queued', null],
+    ['executing', null],
+    // a word to a run that asked nothing does not begin it
+    ['queued', 'hurry'],
+    ['executing', 'hurry'],
+  ] as const)(
+    'when it waits below a pause from %s is what was left: resumed with %s',
+    async (state, user_input) => {
+      const who = someone()
+      const run =
+        state === 'queued' ? (await f.front.createRun(newRun(who))).run.id : await plannedRun(f, who)
+      await f.advance(100)
+      await f.front.pauseRun(ids(who, run))
+      await f.advance(100)
+      const resumed = await f.front.resumeRun({ ...ids(who, run), user_input })
+      expect(resumed.run.status).toBe(state)
+      expect(await deadline(run)).toBe(500)
+    },
+  )
 })
 
 describe('what a pause holds', () => {
@@ -328,6 +385,20 @@ describe('what a pause holds', () => {
       [5, true, 1],
     ])
     expect((await f.step.commitStep({ ...lapsed.step, commit: toolCommit() })).committed).toBe(false)
+  })
+
+  it('is an attempt as well that was in work and died, from its next delivery on', async () => {
+    const who = someone()
+    const run = await plannedRun(f, who)
+    await claim(f, run, 1)
+    await f.front.pauseRun(ids(who, run))
+    expect(await schedule(run)).toEqual([[1, true, 0]])
+    const ask = { run_id: run, step_number: 1, lease_seconds: 5 }
+    expect(await f.step.claimStep(ask)).toMatchObject({ refused: 'paused' })
+    expect(await schedule(run)).toEqual([[1, true, 0]])
+    await f.sql('update private.steps set lease_until = now() where run_id = $1', [run])
+    expect(await f.step.claimStep(ask)).toMatchObject({ refused: 'paused' })
+    expect(await schedule(run)).toEqual([[1, false, 0]])
   })
 
   it('is a question as well, until it is answered', async () => {

@@ -1,6 +1,7 @@
 /** Test files that notice mutants of the database, relative to this folder. These first: they take the direct connection. */
 export const QUICK_SUITES = [
   '../database/grants.test.ts',
+  '../database/constraints.test.ts',
   '../database/access.test.ts',
   './store-cases.ts',
   '../engine/bystanders.test.ts',

@@ -49,7 +49,7 @@ export async function runSuite(
       for (const hook of suite.beforeEach) await within(CASE_LIMIT_MS, hook)
       await within(CASE_LIMIT_MS, run)
       title = `${name}, and then`
-      for (const hook of suite.afterEach) await within(CASE_LIMIT_MS, hook)
+      for (const hook of suite.afterEach.toReversed()) await within(CASE_LIMIT_MS, hook)
       await afterCase(done)
     }
     return undefined
@@ -58,7 +58,7 @@ export async function runSuite(
     isDoubtful = performance.now() - began > DOUBTFUL_MS
     return `${suite.file}: ${title}`
   } finally {
-    for (const hook of suite.after) await within(CASE_LIMIT_MS, hook).catch(() => undefined)
+    for (const hook of suite.after.toReversed()) await within(CASE_LIMIT_MS, hook).catch(() => undefined)
   }
 }
 

@@ -103,6 +103,7 @@ process.on('message', async (mutant: Mutant | 'end') => {
 process.on('disconnect', close)
 // a connection of a database that was dropped under it, or a step that a failed case left behind
 process.on('unhandledRejection', () => undefined)
+process.on('uncaughtException', () => undefined)
 
 async function close(): Promise<void> {
   await server.remove()
