@@ -470,7 +470,7 @@ private.current_user_id() agent_engine, definer stable, agent_front authenticate
 private.delete_run(p_user uuid, p_run uuid) agent_engine, definer, agent_front, 400ba0d7b4fb66b8a3dfc28accf416a8
 private.fail(p_status integer, p_code text, p_message text, p_detail text) agent_front, invoker, agent_engine, 40ba82663d62450b54a6354b3c2b2e54
 private.fenced(p jsonb) agent_engine, invoker, nobody else, 1c066c3ee5961cf6c10310c583a6b2a7
-private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 6b00c7fd255e9930a440591cdafdf3ca
+private.finish_run(p_run uuid, p_status agent_run_status, p_code text, p_message text, p_result text) agent_engine, invoker, nobody else, 30ce9a038245cb23d59908a6b5dd79ce
 private.fork_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, f0852bfd350baec112daef1602b1d512
 private.hold_open_runs() agent_engine, invoker, nobody else, 9e5fe33ff94abb16ad7e5ce9b18b778e
 private.insert_logs(p_run uuid, p_user uuid, p_last bigint, p_time timestamp with time zone, p_logs jsonb) agent_engine, invoker, nobody else, 059fb4703c7adeaad5ab42443621d5df
