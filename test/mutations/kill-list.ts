@@ -7,6 +7,7 @@ export const QUICK_SUITES = [
   '../engine/bystanders.test.ts',
   '../engine/front-guards.test.ts',
   '../engine/verb-guards.test.ts',
+  '../engine/step-guards.test.ts',
 ]
 /** These with the engine and HTTP around it. */
 export const ENGINE_SUITES = [

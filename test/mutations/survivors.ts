@@ -3,6 +3,42 @@ export const SURVIVORS: { id: string; reason: string }[] = [
   {
     id: "private.settle_step: and dropped: kind = 'reserve' → true",
     reason:
-      'A step is settled once: until then its reservation is its only row in the ledger. A second settling is refused by the unique index credit_ledger_settled.',
+      'A step is settled once: until then its reservation is its only row in the ledger. A second settling is refused by the unique index credit_ledger_step.',
   },
+  {
+    id: 'public.agent_list_runs: and dropped: user_id = v_user → true',
+    reason: 'Row security of agent_front shows these rows alone; the condition lets the index be used.',
+  },
+  ...['list_runs', 'read_logs', 'read_events'].map((name) => ({
+    id: `public.agent_${name}: always: jsonb_array_length(v_rows) > v_limit`,
+    reason: 'What is taken off is the element at v_limit: of a page that is not longer there is none.',
+  })),
+  {
+    id: 'private.cancel_run: and dropped: w.finished_at is null → true',
+    reason: 'A job that has ended has no row on the queue, which the statement joins.',
+  },
+  {
+    id: "private.keep_blobs: and dropped: o.name = r.user_id || '/' || a.sha256 → true",
+    reason: 'The join spares calls: keep_blob looks for the row itself and does nothing without one.',
+  },
+  {
+    id: 'private.open_account: never: exists (select 1 from public.credit_balances where user_id = p_user)',
+    reason: 'Spares a write: the insert does nothing where there is an account.',
+  },
+  {
+    id: "private.bulk_runs: and dropped: n.metadata ? 'retry_of' → true",
+    reason: 'Lets the index be used: what has a value under this name has the name.',
+  },
+  {
+    id: 'private.bulk_runs: limit dropped: limit c_limit + 1 → ',
+    reason: 'Bounds what is read: the loop and the locks take the first c_limit of them in any case.',
+  },
+  {
+    id: 'private.fork_run: and dropped: protocol < v_protocol → true',
+    reason: 'The run is new, of protocol 1, and v_protocol is greater than 1 here.',
+  },
+  ...['p_idempotency is null → false', "jsonb_typeof(p_idempotency) = 'null' → false"].map((condition) => ({
+    id: `private.replay: or dropped: ${condition}`,
+    reason: 'Spares two queries: without a key they find nothing, and the answer is null as well.',
+  })),
 ]
