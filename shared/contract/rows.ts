@@ -97,6 +97,7 @@ export const messageRow = z.object({
   tool_call_id: z.string().nullable(),
   tool_name: z.string().nullable(),
   attachments: z.array(json),
+  step_number: z.int().nullable().optional(),
   size_bytes: z.int().optional(),
   metadata: json,
   created_at: time,
