@@ -23,6 +23,8 @@ export const SIGNING_KEYS = {
   next: 'sig_next_key_of_this_test_00000001',
 }
 export const SWEEP_SECRET = 'another secret of thirty-two characters'
+export const LEGACY_SECRET = 'a legacy secret of forty characters or so'
+export const ENDED_ISSUER = 'https://ended.example.test/auth/v1'
 export const PARKED_STEP = 2
 export const TAG = 'shared-tag'
 /** Everybody has a file of the same bytes: whoever knows the hash of one still gets only the own copy. */
@@ -58,6 +60,9 @@ export async function doorWorld() {
     TRUSTED_ISSUERS: JSON.stringify([
       ours,
       { issuer: other.issuer, jwks_url: other.jwksUrl, user_id: 'new' },
+      // tokens of before the other project went over to keys, and a project whose time is over
+      { issuer: other.issuer, hs256_secret: LEGACY_SECRET, until: '2099-01-01', user_id: 'new' },
+      { issuer: ENDED_ISSUER, hs256_secret: LEGACY_SECRET, until: '2026-01-01', user_id: 'new' },
     ]),
   }
   const step = testConfig('step', {
@@ -173,6 +178,7 @@ async function otherIssuer() {
     issuer,
     jwksUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     privateKey,
+    publicJwk: jwk,
     sign: (sub: string, claims: Record<string, unknown> = {}) =>
       new SignJWT({ iss: issuer, sub, aud: 'authenticated', role: 'authenticated', ...claims })
         .setProtectedHeader({ alg: 'ES256', kid: 'other-1' })
