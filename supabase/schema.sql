@@ -324,6 +324,7 @@ CREATE INDEX idempotency_keys_run ON private.idempotency_keys USING btree (run_i
 CREATE UNIQUE INDEX issuers_pkey ON private.issuers USING btree (issuer)
 CREATE UNIQUE INDEX jobs_to_remove_pkey ON private.jobs_to_remove USING btree (job_name)
 CREATE INDEX objects_to_remove_due ON private.objects_to_remove USING btree (not_before) WHERE (removed_at IS NULL)
+CREATE INDEX objects_to_remove_gone ON private.objects_to_remove USING btree (removed_at) WHERE (removed_at IS NOT NULL)
 CREATE UNIQUE INDEX objects_to_remove_pkey ON private.objects_to_remove USING btree (bucket, name)
 CREATE UNIQUE INDEX principals_pkey ON private.principals USING btree (issuer, sub)
 CREATE INDEX principals_user ON private.principals USING btree (user_id)
@@ -487,7 +488,7 @@ private.log_time(p_last_log_at timestamp with time zone, p_count integer) agent_
 private.model_step_cost(p_run uuid) agent_engine, invoker stable, nobody else, 7d196b70be9a0f621638b9d4208713d4
 private.move_credit(p_user uuid, p_reserved bigint, p_used bigint) agent_engine, invoker, nobody else, 2714b1550753a0a6818259880f524419
 private.note_fault(p_run uuid, p_what text, p_error text) agent_engine, invoker, nobody else, bad118edbddc5f1b23c3de6f1c2dc294
-private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, f8885c0060d9a6189b0ee20e016987a9
+private.objects_due(p_limit integer) agent_engine, invoker stable, nobody else, 78534400b48391e00451ca20d3754733
 private.open_account(p_user uuid, p_opening_units bigint) agent_engine, definer, agent_front, c44cc0e0c86d38640438dd5aca2fc86a
 private.open_approvals(p_run uuid) agent_engine, definer stable, agent_front, 8e53bca20cf670b0ca7b1fb5b31f4aff
 private.own_run(p jsonb) agent_front, invoker, agent_engine, 2a7a60891d2c8a79c24eb122a576c431
@@ -510,8 +511,8 @@ private.slot_freed() agent_engine, invoker, nobody else, ac8b37fa4a795cca55fcaa8
 private.stale(p_run uuid) agent_engine, invoker stable, nobody else, d699d8ba295f81d75efd68162504ce9a
 private.start_run(p_run uuid, p jsonb) agent_engine, definer, agent_front, a8498d872f8ccc12ecd0d37268ab5c11
 private.step_event(p_step uuid, p_tool text, p_status text) agent_engine, invoker stable, nobody else, 9f46ee1fa95d1831298d40a83ae2bce6
-private.sweep(p jsonb) agent_engine, invoker, nobody else, 0e58fd990ca8c9e5006305430752dae7
-private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 991b49819609d0b73947930100ba91ac
+private.sweep(p jsonb) agent_engine, invoker, nobody else, f67088df10b0f2f9496f906dfb8ee995
+private.sweep_due(p jsonb) agent_engine, invoker, nobody else, 2ff9181b260b35364e22ed90198fb3e1
 private.take_slot(p_queue agent_task_queue, p_parallel jsonb) agent_engine, invoker, nobody else, 196707ac39d8867aef89eebbeaca043b
 private.tenant_of(p_principal jsonb) agent_engine, definer stable, agent_front, 90e2e70cafa70a1ed6c1d349731b0fb4
 private.to_check() agent_engine, invoker, nobody else, 09cbd8fa55e659160a629570072daf7d
@@ -547,7 +548,7 @@ public.agent_retry_step(p jsonb) agent_front, definer, agent_api, 44094bfa0eef87
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
 public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
-public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, 689fca5d39c9624fa92c666afaf70cd8
+public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, 3cd47ec91059c67c3a9425632f0f44ae
 public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d8635323dce9e2020f0e26
 public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
 
