@@ -70,6 +70,9 @@ private.runs.deadline_at timestamp with time zone
 private.runs.protocol integer not null default 1
 private.runs_to_check.run_id uuid not null
 private.runs_to_check.ended_at timestamp with time zone not null default clock_timestamp()
+private.settings.name text not null
+private.settings.value jsonb not null
+private.settings.updated_at timestamp with time zone not null default clock_timestamp()
 private.steps.run_id uuid not null
 private.steps.step_number integer not null
 private.steps.step_id uuid not null
@@ -291,6 +294,8 @@ private.runs runs_pkey: PRIMARY KEY (run_id)
 private.runs runs_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
 private.runs_to_check runs_to_check_pkey: PRIMARY KEY (run_id)
 private.runs_to_check runs_to_check_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
+private.settings settings_name_check: CHECK ((name = 'retention_days'::text))
+private.settings settings_pkey: PRIMARY KEY (name)
 private.steps steps_cost_check: CHECK ((cost >= 0))
 private.steps steps_kind_check: CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text])))
 private.steps steps_pkey: PRIMARY KEY (run_id, step_number)
@@ -335,6 +340,7 @@ CREATE INDEX runs_open_tenant ON private.runs USING btree (tenant_id) WHERE (dea
 CREATE INDEX runs_open_user ON private.runs USING btree (user_id) WHERE (deadline_at IS NOT NULL)
 CREATE UNIQUE INDEX runs_pkey ON private.runs USING btree (run_id)
 CREATE UNIQUE INDEX runs_to_check_pkey ON private.runs_to_check USING btree (run_id)
+CREATE UNIQUE INDEX settings_pkey ON private.settings USING btree (name)
 CREATE UNIQUE INDEX steps_pkey ON private.steps USING btree (run_id, step_number)
 CREATE INDEX steps_unsettled ON private.steps USING btree (run_id) WHERE (state = 'settling'::text)
 CREATE INDEX stream_tickets_expires ON private.stream_tickets USING btree (expires_at)
@@ -350,6 +356,8 @@ CREATE INDEX workspace_files_blob ON private.workspace_files USING btree (sha256
 CREATE UNIQUE INDEX workspace_files_current ON private.workspace_files USING btree (run_id, path) WHERE (to_step IS NULL)
 CREATE INDEX workspace_files_hash ON private.workspace_files USING btree (run_id, sha256)
 CREATE UNIQUE INDEX workspace_files_pkey ON private.workspace_files USING btree (run_id, path, from_step)
+CREATE INDEX agent_artifacts_deleted ON public.agent_artifacts USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)
+CREATE INDEX agent_artifacts_expires ON public.agent_artifacts USING btree (expires_at) WHERE (expires_at IS NOT NULL)
 CREATE UNIQUE INDEX agent_artifacts_pkey ON public.agent_artifacts USING btree (id)
 CREATE INDEX agent_artifacts_run ON public.agent_artifacts USING btree (run_id, created_at)
 CREATE INDEX agent_artifacts_step ON public.agent_artifacts USING btree (step_id)
@@ -360,6 +368,8 @@ CREATE INDEX agent_messages_step ON public.agent_messages USING btree (step_id)
 CREATE INDEX agent_messages_user ON public.agent_messages USING btree (user_id, created_at)
 CREATE UNIQUE INDEX agent_run_connectors_pkey ON public.agent_run_connectors USING btree (run_id, connector_id)
 CREATE INDEX agent_run_connectors_user ON public.agent_run_connectors USING btree (user_id)
+CREATE INDEX agent_runs_deleted ON public.agent_runs USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)
+CREATE INDEX agent_runs_ended ON public.agent_runs USING btree (completed_at) WHERE (status = ANY (ARRAY['completed'::agent_run_status, 'failed'::agent_run_status, 'cancelled'::agent_run_status, 'timeout'::agent_run_status]))
 CREATE UNIQUE INDEX agent_runs_pkey ON public.agent_runs USING btree (id)
 CREATE INDEX agent_runs_retry_of ON public.agent_runs USING btree (((metadata ->> 'retry_of'::text))) WHERE (metadata ? 'retry_of'::text)
 CREATE INDEX agent_runs_tags ON public.agent_runs USING gin (tags) WHERE (tags <> '{}'::text[])
@@ -391,6 +401,7 @@ private.revoked_keys: off
 private.run_transitions: off
 private.runs: off
 private.runs_to_check: off
+private.settings: off
 private.steps: off
 private.stream_tickets: off
 private.sweep_faults: off
@@ -499,6 +510,7 @@ private.read_run(p jsonb) agent_front, invoker, nobody else, b0b3b609bfce927bba8
 private.refuse_unasked(p_run uuid, p_step integer) agent_engine, definer, agent_front, 10bc3ada55091de9fe0966ca9e4e5cb7
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
 private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, a555b0fb86737e4e0adb423f210cceb6
+private.retire(p_limit integer) agent_engine, invoker, nobody else, 5a9c8f45794fd82fc7cdb0b090c9def7
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.revoke_key(p_issuer text, p_key_id text, p_reason text) agent_engine, invoker, postgres, 586d67f262b55b24ea62f545515060b4
@@ -525,6 +537,7 @@ public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8a
 public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
 public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, a65b3655a1d90f629e78762301f85b74
+public.agent_configure(p jsonb) agent_engine, definer, agent_step postgres, 9d44e6a31068976d9782e96ef51a886a
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
 public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b
@@ -548,7 +561,7 @@ public.agent_retry_step(p jsonb) agent_front, definer, agent_api, 44094bfa0eef87
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
 public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
-public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, 3cd47ec91059c67c3a9425632f0f44ae
+public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, ff21d85bd4661a0f5c895bbc7bc4ed4c
 public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d8635323dce9e2020f0e26
 public.agent_use_ticket(p jsonb) agent_front, definer, agent_api, 3bbf24acd356368903e95e8a4728cdf5
 
@@ -566,6 +579,7 @@ private.revoked_keys agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.run_transitions agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.runs agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.runs_to_check agent_engine: DELETE, INSERT, SELECT, UPDATE
+private.settings agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.steps agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.stream_tickets agent_engine: DELETE, INSERT, SELECT, UPDATE
 private.sweep_faults agent_engine: DELETE, INSERT, SELECT, UPDATE

@@ -8,7 +8,7 @@ import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import type { Service } from '../../shared/http/service.ts'
-import type { ObjectStore, StepStore } from '../../shared/ports/store.ts'
+import type { ObjectStore, RetentionStore, StepStore } from '../../shared/ports/store.ts'
 import type { StoreOptions } from '../../shared/ports/store-functions.ts'
 import { stepApp } from './routes.ts'
 
@@ -44,6 +44,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
     const { createLocalSandbox } = await import('../../shared/adapters/local/sandbox.ts')
     return createLocalSandbox({ url: config.sandboxUrl, token: config.sandboxToken })
   })
+  const days = config.retentionDays
   const deps: StepDeps = {
     store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
@@ -70,6 +71,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
       remove: async (objects) => (await storage()).removeObjects(supabase, objects),
       confirm: (objects) => store.objectsRemoved({ objects }),
     },
+    ...(days === null ? {} : { retention: lazy(() => store.setRetention({ days })) }),
     log,
     newId: () => crypto.randomUUID(),
     today: () => new Date().toISOString().slice(0, 10),
@@ -97,7 +99,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
 async function openStore(
   config: StepConfig,
   supabase: SupabaseOptions & StoreOptions,
-): Promise<{ store: StepStore & ObjectStore; closeStore: () => Promise<void> }> {
+): Promise<{ store: StepStore & ObjectStore & RetentionStore; closeStore: () => Promise<void> }> {
   if (config.store === 'supabase') {
     const { createStepStore } = await import('../../shared/adapters/supabase/step-store.ts')
     return { store: createStepStore(supabase), async closeStore() {} }

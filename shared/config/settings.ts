@@ -310,6 +310,13 @@ export const step = {
     20_000,
   ),
   maxBlobBytes: setting('MAX_BLOB_BYTES', 'largest workspace file', whole(1024, 1024 * MIB), 50 * MIB),
+  // Nobody's data should go because somebody forgot a setting: without it the database keeps what it was told last, at first all.
+  retentionDays: setting<number | null>(
+    'RETENTION_DAYS',
+    'days after which ended runs are removed with everything in them; 0: never',
+    whole(0, 36_500),
+    null,
+  ),
   // A step in flight at SIGTERM may finish; the platform's grace period equals its request limit (300 s).
   shutdownSeconds: setting(
     'SHUTDOWN_SECONDS',

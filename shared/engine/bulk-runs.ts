@@ -5,6 +5,7 @@ import type { BulkAnswer } from '../ports/store.ts'
 import { announce } from './announce.ts'
 import { CANCEL_FLAG_SECONDS } from './cancel-run.ts'
 import { type CreateOptions, principalOf } from './create-run.ts'
+import { forgetRun } from './delete-run.ts'
 import type { VerbPorts } from './fork-run.ts'
 import { publishBestEffort } from './publish-best-effort.ts'
 
@@ -20,8 +21,8 @@ export async function bulkRuns(
   const changed = answer.results.flatMap(({ ok, run_id }) => (ok ? [run_id] : []))
   const tell = async (runId: string) => {
     if (verb === 'stop') await cache.setFlag(cancelFlag(runId), CANCEL_FLAG_SECONDS)
-    if (verb !== 'delete' && verb !== 'retry')
-      await announce(cache, runId, { t: verb === 'stop' ? 'cancelled' : 'rows' })
+    if (verb === 'delete') await forgetRun(cache, runId)
+    else if (verb !== 'retry') await announce(cache, runId, { t: verb === 'stop' ? 'cancelled' : 'rows' })
   }
   await Promise.all([
     ...changed.map(tell),

@@ -21,6 +21,8 @@ export interface StepDeps {
     remove(objects: readonly StoredObject[]): Promise<StoredObject[]>
     confirm(objects: StoredObject[]): Promise<void>
   }
+  /** Tells the database how long ended runs are kept, where a setting says so. */
+  retention?: () => Promise<void>
   log: Log
   /** Random UUIDs. */
   newId: () => string

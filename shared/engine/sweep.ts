@@ -14,6 +14,9 @@ export interface Swept {
 
 /** Publishes what is due and unclaimed, and removes the jobs of runs that have ended and the bytes of those that were deleted. Called by the database's own timer. */
 export async function sweep(deps: StepDeps): Promise<Swept> {
+  await deps
+    .retention?.()
+    .catch((err: unknown) => deps.log.warn({ err }, 'the database was not told how long runs are kept'))
   const {
     publications,
     jobs_to_remove,

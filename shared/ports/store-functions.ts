@@ -4,7 +4,7 @@ import { READS_PROTOCOL, WRITES_PROTOCOL } from '../core/protocol.ts'
 import { modelStep } from '../core/steps.ts'
 import { checkRole } from './role-check.ts'
 import type { SqlCall } from './sql-call.ts'
-import type { ClaimAnswer, FrontStore, ObjectStore, StepStore, VerbStore } from './store.ts'
+import type { ClaimAnswer, FrontStore, ObjectStore, RetentionStore, StepStore, VerbStore } from './store.ts'
 
 export interface StoreOptions {
   /** Told when the database says that this service must not run under its role. */
@@ -73,7 +73,7 @@ export function frontStoreOver(
 export function stepStoreOver(
   calling: SqlCall,
   { refuse = () => {} }: StoreOptions = {},
-): StepStore & ObjectStore {
+): StepStore & ObjectStore & RetentionStore {
   const { call, ready } = checkRole(calling, refuse)
   return {
     // `model_step` is what follows a group whose last member has used up its attempts inside the claim
@@ -102,6 +102,9 @@ export function stepStoreOver(
     sweepDue: (input) => call('agent_sweep_due', input),
     objectsRemoved: async (input) => {
       await call('agent_objects_removed', input)
+    },
+    setRetention: async ({ days }) => {
+      await call('agent_configure', { retention_days: days })
     },
     ready,
   }

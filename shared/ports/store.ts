@@ -434,6 +434,12 @@ export interface ObjectStore {
   objectsRemoved(input: { objects: StoredObject[] }): Promise<void>
 }
 
+/** What the database has to know for its own timer. */
+export interface RetentionStore {
+  /** Ended runs are removed after so many days; 0: never. */
+  setRetention(input: { days: number }): Promise<void>
+}
+
 /** What the step service needs. Its database role may execute these functions and nothing else. */
 export interface StepStore {
   claimStep(

@@ -3,7 +3,7 @@ const TIMES: Readonly<Record<string, readonly string[]>> = {
   'public.agent_runs': ['created_at', 'started_at', 'completed_at', 'timeout_at'],
   'public.agent_steps': ['created_at', 'started_at', 'completed_at'],
   'public.agent_messages': ['created_at'],
-  'public.agent_artifacts': ['created_at'],
+  'public.agent_artifacts': ['created_at', 'expires_at', 'deleted_at'],
   'public.agent_task_logs': ['created_at'],
   'public.agent_task_queue': ['due_at', 'publish_at', 'waiting_since'],
   'private.runs': ['last_log_at', 'held_at', 'deadline_at'],
