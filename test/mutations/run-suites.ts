@@ -54,7 +54,10 @@ export async function runSuite(
     }
     return undefined
   } catch (error) {
-    reason = error instanceof Error ? error.message : String(error)
+    reason =
+      error instanceof Error
+        ? `${error.message}\n${JSON.stringify({ ...error }).slice(0, 2000)}`
+        : String(error)
     isDoubtful = performance.now() - began > DOUBTFUL_MS
     return `${suite.file}: ${title}`
   } finally {
