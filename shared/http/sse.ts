@@ -37,12 +37,15 @@ export function sse(
   const outgoing = context.env?.outgoing
   let pending: Promise<IteratorResult<string, StreamEnd>> | undefined
   let stalled: NodeJS.Timeout | undefined
+  let silence: NodeJS.Timeout | undefined
   let over = false
 
   const finish = (outcome: 'ended' | 'broken' | 'gone' | 'slow' | 'failed', error?: unknown) => {
     if (over) return
     over = true
     clearTimeout(stalled)
+    // or it would keep all of this until the next beat of a reader who is gone
+    clearTimeout(silence)
     connection.abort('over')
     onEnd?.(outcome, error)
   }
@@ -60,7 +63,9 @@ export function sse(
         pending ??= source.next()
         let next: IteratorResult<string, StreamEnd> | 'heartbeat'
         try {
-          next = await firstOf(pending, heartbeat.seconds * HEARTBEAT_SHARE_MS)
+          next = await firstOf(pending, heartbeat.seconds * HEARTBEAT_SHARE_MS, (timer) => {
+            silence = timer
+          })
         } catch (error) {
           finish('failed', error)
           cut(controller, 'flushed')
@@ -97,10 +102,15 @@ export function sse(
   return new Response(stream, { status: 200, headers: HEADERS })
 }
 
-async function firstOf<T>(promise: Promise<T>, milliseconds: number): Promise<T | 'heartbeat'> {
+async function firstOf<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+  onTimer: (timer: NodeJS.Timeout) => void,
+): Promise<T | 'heartbeat'> {
   let timer: NodeJS.Timeout | undefined
   const silence = new Promise<'heartbeat'>((resolve) => {
     timer = setTimeout(resolve, milliseconds, 'heartbeat')
+    onTimer(timer)
   })
   try {
     return await Promise.race([promise, silence])
