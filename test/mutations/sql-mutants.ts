@@ -139,7 +139,7 @@ export function sqlMutants(name: string, definition: string): Mutant[] {
     if ((text === 'if' && before !== 'end') || text === 'elsif')
       condition(n + 1, endOf(n + 1, new Set(['then'])))
     else if (text === 'when' && all[n + 1]?.text !== 'unique_violation') {
-      const to = endOf(n + 1, new Set(['then']))
+      const to = endOf(n + 1, new Set(['then', ';']))
       // `case x when 'a'` chooses among words, which is no condition
       if (to - n > 2 && !all[n + 1]?.text.startsWith("'")) condition(n + 1, to)
     } else if (text === 'where') {
