@@ -55,6 +55,7 @@ export const TABLES: Readonly<Record<string, Reaches>> = {
   'private.run_transitions': {},
   'private.runs': {},
   'private.runs_to_check': {},
+  'private.settings': {},
   'private.steps': {},
   'private.stream_tickets': {},
   'private.sweep_faults': {},
@@ -161,6 +162,7 @@ export const API: Readonly<Record<string, { by: readonly Executor[]; bound: Bind
   agent_read_files: { by: ['agent_step'], bound: 'system' },
   agent_sweep: { by: ['agent_step'], bound: 'system' },
   agent_sweep_due: { by: ['agent_step'], bound: 'system' },
+  agent_configure: { by: ['agent_step'], bound: 'system' },
   agent_objects_removed: { by: ['agent_step'], bound: 'system' },
   agent_ready: { by: ['agent_api', 'agent_step'], bound: 'nothing' },
 }
