@@ -149,6 +149,17 @@ describe('status', () => {
     ])
   })
 
+  it('shows no link to a file whose time is over, and signs none', async () => {
+    const { alice, store, run_id } = await setup()
+    store.addArtifact(run_id, { storage_key: 'over', expires_at: '2020-01-01T00:00:00Z' })
+    store.addArtifact(run_id, { storage_key: 'later', expires_at: '2999-01-01T00:00:00Z' })
+    const { body } = await alice.post('/', { run_id })
+    expect(body.artifacts).toMatchObject([
+      { download_url: null, signed_url: null, public_url: null },
+      { download_url: 'https://s/old' },
+    ])
+  })
+
   it('says 100 percent only when completed, and an error as callers read it', async () => {
     const { alice, bob, store, run, run_id } = await setup()
     run.plan = PLAN
