@@ -452,6 +452,13 @@ describe('many readers', () => {
     const strangers = Array.from({ length: 10 }, (_, n) =>
       pages.read({ principal: { ...principal, sub: `x${n}` }, run_id: env.run_id, after_seq: 0, limit: 10 }),
     )
+    // a revoked key must not get what another key of the same user may still read
+    const otherKey = { ...principal, key_id: 'other' }
+    const twice = [principal, otherKey].map((who) =>
+      pages.read({ principal: who, run_id: env.run_id, after_seq: 0, limit: 5 }),
+    )
+    expect(twice[0]).not.toBe(twice[1])
+    await Promise.all(twice)
     const settled = await Promise.allSettled([...asked, ...strangers])
     expect(settled.map(({ status }) => status)).toEqual([
       ...Array(100).fill('fulfilled'),
