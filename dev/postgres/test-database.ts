@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { inject } from 'vitest'
@@ -22,10 +23,15 @@ export interface TestDatabase {
   name: string
   /** URL of a login role (postgres, authenticator, supabase_admin, supabase_auth_admin, supabase_storage_admin). */
   url(role: string): string
-  drop(): Promise<void>
+  /**
+   * Drops it. Rejects when what the tests left behind breaks an invariant of the engine (supabase/invariants.sql), unless they did so
+   * `onPurpose`. How long a run has been silent does not count: tests let time pass and leave runs behind.
+   */
+  drop(options?: { onPurpose?: boolean }): Promise<void>
 }
 
 const MIGRATIONS = fileURLToPath(new URL('../../supabase/migrations', import.meta.url))
+const INVARIANTS = fileURLToPath(new URL('../../supabase/invariants.sql', import.meta.url))
 const TEMPLATE_LOCK = 7_203_115
 
 /**
@@ -45,10 +51,25 @@ export async function testDatabase(template: 'migrated' | 'project' = 'migrated'
   return {
     name,
     url: (role) => server.url(role, name),
-    drop: () =>
-      asAdmin(server, async (client) => {
+    async drop({ onPurpose = false } = {}) {
+      const broken = template === 'migrated' && !onPurpose ? await brokenInvariants(server, name) : []
+      await asAdmin(server, async (client) => {
         await client.query(`drop database if exists ${name} with (force)`)
-      }),
+      })
+      if (broken.length > 0)
+        throw new Error(`The tests left broken invariants behind: ${JSON.stringify(broken)}`)
+    },
+  }
+}
+
+async function brokenInvariants(server: ProjectServer, database: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: server.url('supabase_admin', database) })
+  await client.connect()
+  try {
+    const { rows } = await client.query(readFileSync(INVARIANTS, 'utf8'))
+    return rows.filter(({ invariant }) => invariant !== 'no run is silent')
+  } finally {
+    await client.end()
   }
 }
 

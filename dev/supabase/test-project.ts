@@ -8,8 +8,12 @@ import pg from 'pg'
 import { type TestDatabase, testDatabase } from '../postgres/test-database.ts'
 import { createSupabase, type Supabase, type SupabaseOptions } from './create-supabase.ts'
 
+/** What a project is closed with: tests that broke an invariant on purpose say so. */
+type Closing = Parameters<TestDatabase['drop']>[0]
+
 /** A whole project on a free loopback port over a database of its own, for tests of the faces. */
-export interface TestProject extends Supabase {
+export interface TestProject extends Omit<Supabase, 'close'> {
+  close(options?: Closing): Promise<void>
   origin: string
   database: TestDatabase
   dir: string
@@ -72,12 +76,12 @@ export async function testProject(
         throw error ?? new Error('No session')
       return { client: signedIn, id: data.user.id, token: data.session.access_token }
     },
-    close: async () => {
+    close: async (closing) => {
       await new Promise((resolve) => server.close(resolve))
       await supabase.close()
       await owner.end()
-      await database.drop()
       await rm(dir, { recursive: true, force: true })
+      await database.drop(closing)
     },
   }
 }

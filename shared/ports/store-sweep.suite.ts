@@ -109,6 +109,22 @@ export const sweepCases: readonly StoreCase[] = [
     },
   ],
   [
+    'a step that was held for longer than its duration can count commits all the same',
+    async (fixture) => {
+      const who = someone()
+      const id = await plannedRun(fixture, who)
+      const ids = { principal: who, run_id: id }
+      const { step } = await claim(fixture, id, 1)
+      await fixture.step.releaseStep({ ...step, delay_seconds: 0, error: 'later', free: true })
+      await fixture.front.pauseRun(ids)
+      await fixture.advance(29 * 86_400)
+      await fixture.front.resumeRun({ ...ids, user_input: null })
+      await carryOut(fixture, id, 1, commitOf({ next: { kind: 'complete', result: 'done' } }))
+      const { run, steps } = await read(fixture, who, id)
+      expect([run.status, steps[1]?.duration_ms]).toEqual(['completed', 2_147_483_647])
+    },
+  ],
+  [
     'an attempt that died with its run is charged when its lease has lapsed',
     async (fixture) => {
       const who = someone()

@@ -243,7 +243,7 @@ begin
   set status = (c ->> 'status')::public.agent_step_status, tool_output = case when jsonb_typeof(c -> 'output') = 'object' then c -> 'output' end,
       output_text = c ->> 'output_text', error_code = c ->> 'error_code', error_message = c ->> 'error_message',
       tokens_used = (c ->> 'tokens_used')::integer, credits_used = v_charged / 10000.0, started_at = coalesce(started_at, v_now),
-      completed_at = v_now, duration_ms = extract(epoch from v_now - coalesce(started_at, v_now)) * 1000,
+      completed_at = v_now, duration_ms = least(extract(epoch from v_now - coalesce(started_at, v_now)) * 1000, 2147483647),
       retry_count = greatest(0, v_step.attempt - 1)
   where id = v_step.step_id returning tool_name into v_tool;
   update private.steps set state = 'done', token = null, lease_until = null where run_id = p_run and step_number = p_step_number;

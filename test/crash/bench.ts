@@ -3,7 +3,7 @@ import { createFrontStore } from '../../shared/adapters/supabase/front-store.ts'
 import { createStepStore } from '../../shared/adapters/supabase/step-store.ts'
 import { createArtifacts, createBlobs } from '../../shared/adapters/supabase/storage.ts'
 import type { Artifacts, Blobs } from '../../shared/ports/blobs.ts'
-import type { FrontStore, StepStore } from '../../shared/ports/store.ts'
+import type { FrontStore, StepStore, VerbStore } from '../../shared/ports/store.ts'
 
 /** What a bench needs of a project: TestProject has it, and so has the one that `npm run test:crash` makes. */
 export interface Project {
@@ -16,7 +16,7 @@ export interface Project {
 
 /** A database of its own behind the real faces, with the adapters that the services use. One case at a time runs on it. */
 export interface Bench {
-  front: FrontStore
+  front: FrontStore & VerbStore
   step: StepStore
   blobs: Blobs
   artifacts: Artifacts

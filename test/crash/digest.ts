@@ -36,8 +36,8 @@ export async function digestOf(world: World): Promise<Digest> {
   ])
   const { credits, tokens, error_code, ...shape } = run ?? {}
   return {
-    status: String(run?.['status']),
-    errorCode: error_code as string | null,
+    status: String(run?.['status'] ?? 'deleted'),
+    errorCode: (error_code ?? null) as string | null,
     runs: Number(count[0]?.['runs']),
     shape,
     steps,
@@ -65,4 +65,5 @@ export async function forget(world: World): Promise<void> {
   await world.sql('delete from public.credit_balances where user_id = $1', who)
   await world.sql('delete from private.principals where user_id = $1', who)
   await world.sql('delete from private.jobs_to_remove')
+  await world.sql('delete from private.objects_to_remove')
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { isFinal } from '../../shared/core/run.ts'
+import { isFinal, type RunStatus } from '../../shared/core/run.ts'
 import { advanceRun } from '../../shared/engine/advance-run.ts'
 import { sweep } from '../../shared/engine/sweep.ts'
 import type { Bench } from './bench.ts'
@@ -94,7 +94,7 @@ async function bringToEnd(world: World, scenario: Scenario): Promise<void> {
     await owner()
   }
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const ended = isFinal(await world.status()) && !(await owner())
+    const ended = hasEnded(await world.status()) && !(await owner())
     if (ended && (await isAtRest(world))) return
     if (world.now > MAX_SECONDS)
       throw new Error(`stuck in ${await world.status()} after ${world.now} s: ${await known(world)}`)
@@ -105,6 +105,10 @@ async function bringToEnd(world: World, scenario: Scenario): Promise<void> {
     await callSweeper(world)
   }
   throw new Error(`not at rest after ${MAX_ROUNDS} rounds: ${await known(world)}`)
+}
+
+function hasEnded(status: RunStatus | 'deleted'): boolean {
+  return status === 'deleted' || isFinal(status)
 }
 
 async function seen(world: World, action: Action) {
@@ -162,7 +166,8 @@ function checkOnce(world: World, scenario: Scenario, digest: Digest): string[] {
     )
   for (const [name, times] of world.executed)
     if (times !== 1) problems.push(`job ${name} was executed ${times} times`)
-  const runs = scenario.actions?.some(({ verb }) => verb === 'retry') ? 2 : 1
+  const again = scenario.actions?.some(({ verb }) => ['retry', 'fork', 'retry_step'].includes(verb))
+  const runs = scenario.status === 'deleted' ? 0 : again ? 2 : 1
   if (digest.runs !== runs) problems.push(`${digest.runs} runs of one create`)
   return problems
 }

@@ -5,13 +5,26 @@ import { PLAN } from '../engine/harness.ts'
 
 /** What the run's owner does, once, as soon as `when` holds; repeated until it was answered. */
 export interface Action {
-  verb: 'start' | 'cancel' | 'pause' | 'resume' | 'retry' | 'approve' | 'deny'
+  verb:
+    | 'start'
+    | 'cancel'
+    | 'pause'
+    | 'resume'
+    | 'retry'
+    | 'approve'
+    | 'deny'
+    | 'fork'
+    | 'retry_step'
+    | 'delete'
+    | 'stop_tag'
+  /** Of fork and retry_step. */
+  step?: number
   input?: string
   when: (seen: Seen) => boolean
 }
 
 export interface Seen {
-  status: RunStatus
+  status: RunStatus | 'deleted'
   /** Jobs that are out, and jobs whose end was reported. */
   jobsOut: number
   jobsEnded: number
@@ -37,10 +50,12 @@ export interface Scenario {
   /** Tools whose calls wait for their user's yes. */
   approvalTools?: readonly string[]
   maxSteps?: number
+  /** Steps that one invocation may take. */
+  burst?: number
   openingCredits?: number
   /** How a job ends: as usual, with a file under outputs/, or its pod is gone before its runner ever called. */
   jobs?: 'plain' | 'file' | 'gone'
-  status: RunStatus
+  status: RunStatus | 'deleted'
   errorCode?: string
   /** Facts of the digest that may differ when a fault struck, and why. */
   mayDiffer?: { facts: readonly string[]; reason: string; onlyPairs?: boolean }
@@ -182,6 +197,40 @@ export const SCENARIOS: readonly Scenario[] = [
         'when two checks on the job are lost, the next one is past its deadline: timed out instead of lost',
       onlyPairs: true,
     },
+  },
+  {
+    name: 'several steps an invocation',
+    turns: [
+      [call('w', 'file_write', { filepath: 'a.txt', content: 'hi' })],
+      [call('r', 'file_read', { filepath: 'a.txt' })],
+      END,
+    ],
+    burst: 3,
+    status: 'completed',
+  },
+  {
+    name: 'forked in its middle with another message',
+    turns: [[call('w', 'file_write', { filepath: 'a.txt', content: 'hi' })], END],
+    actions: [{ verb: 'fork', step: 3, input: 'shorter', when: ({ status }) => status === 'completed' }],
+    status: 'completed',
+  },
+  {
+    name: 'a failed step is tried again in a fork',
+    turns: [[call('r', 'file_read', { filepath: 'missing.txt' })], END],
+    actions: [{ verb: 'retry_step', step: 2, when: ({ status }) => status === 'completed' }],
+    status: 'completed',
+  },
+  {
+    name: 'deleted when it has ended',
+    turns: [[call('w', 'file_write', { filepath: 'outputs/a.txt', content: 'hi' })], END],
+    actions: [{ verb: 'delete', when: ({ status }) => status === 'completed' }],
+    status: 'deleted',
+  },
+  {
+    name: 'stopped by its tag with a job out',
+    turns: [[shell('a')], END],
+    actions: [{ verb: 'stop_tag', when: ({ jobsOut }) => jobsOut > 0 }],
+    status: 'cancelled',
   },
   {
     name: 'a run that failed is retried',

@@ -2,6 +2,7 @@ import { createMemoryCache } from '../../shared/adapters/memory/cache.ts'
 import { createMemoryModel } from '../../shared/adapters/memory/model.ts'
 import type { RunStatus } from '../../shared/core/run.ts'
 import type { FrontPorts } from '../../shared/engine/create-run.ts'
+import type { VerbPorts } from '../../shared/engine/fork-run.ts'
 import type { AttachmentPorts } from '../../shared/engine/read-attachments.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import type { Caller } from '../../shared/ports/identity.ts'
@@ -32,7 +33,7 @@ export class World {
   readonly queue: Queue
   /** Seconds that have passed here; the database's rows are moved along. */
   now = 0
-  /** The run, and the one that a retry made. */
+  /** The run, and the one that a retry or a fork made. */
   readonly runIds: string[] = []
   /** Requests to the model by `run step`, and those that it answered. */
   readonly asked = new Map<string, number>()
@@ -87,9 +88,9 @@ export class World {
     return this.#scenario.jobs === 'gone' ? { state: 'failed', reason: 'OOMKilled' } : { state: 'running' }
   }
 
-  async status(): Promise<RunStatus> {
+  async status(): Promise<RunStatus | 'deleted'> {
     const [row] = await this.sql('select status from public.agent_runs where id = $1', [this.runId])
-    return row?.['status'] as RunStatus
+    return (row?.['status'] ?? 'deleted') as RunStatus | 'deleted'
   }
 
   /** What the run asked its owner to allow, answered or not. */
@@ -127,6 +128,7 @@ export class World {
       settings: {
         leaseSeconds: LEASE_SECONDS,
         stepDeadlineSeconds: 20,
+        burst: { steps: this.#scenario.burst ?? 1, ms: 10_000 },
         approvalTools: new Set(this.#scenario.approvalTools),
         jobDeadlineSeconds: 60,
         maxTokens: 1000,
@@ -141,7 +143,7 @@ export class World {
   }
 
   /** A process of the execute service. */
-  async asFront<T>(work: (ports: FrontPorts & AttachmentPorts) => Promise<T>): Promise<T> {
+  async asFront<T>(work: (ports: FrontPorts & VerbPorts & AttachmentPorts) => Promise<T>): Promise<T> {
     const invocation = new Invocation(this.meter)
     const scheduler = invocation.wrap('scheduler', {
       publish: (list: Parameters<Queue['publish']>[0]) => this.queue.publish(list),

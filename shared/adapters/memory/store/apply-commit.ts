@@ -12,7 +12,7 @@ import { keepBlobs } from './objects.ts'
 import { setStatus } from './set-status.ts'
 import { dequeue } from './slots.ts'
 import { addSteps } from './steps.ts'
-import { DAY, type Database, type RunTables, type Step } from './tables.ts'
+import { DAY, type Database, MAX_DURATION_MS, type RunTables, type Step } from './tables.ts'
 
 /** What follows a commit, once its group's last member is known. */
 type Following =
@@ -102,7 +102,7 @@ function endStep(step: Step, commit: StepCommit, { now, charged }: { now: number
   step.credits_used_units = charged
   step.started_at ??= now
   step.completed_at = now
-  step.duration_ms = Math.round((now - step.started_at) / 1000)
+  step.duration_ms = Math.min(Math.round((now - step.started_at) / 1000), MAX_DURATION_MS)
   step.retry_count = Math.max(0, step.attempt - 1)
   step.state = 'done'
   step.token = null

@@ -3,10 +3,7 @@ import { settleStep, usedUnits } from './credits.ts'
 import { addLogs, type NewLine, stepEvent, stripNulls } from './logs.ts'
 import { setStatus } from './set-status.ts'
 import { passOn } from './slots.ts'
-import type { Database, RunTables } from './tables.ts'
-
-/** Of an integer column. */
-const MAX_INTEGER = 2_147_483_647
+import { type Database, MAX_DURATION_MS, type RunTables } from './tables.ts'
 
 export interface RunEnd {
   status: FinalStatus
@@ -38,7 +35,7 @@ export function finishRun(db: Database, tables: RunTables, end: RunEnd): number 
     step.status = began ? 'cancelled' : 'skipped'
     step.completed_at = now
     step.duration_ms =
-      step.started_at === null ? null : Math.min(Math.round((now - step.started_at) / 1000), MAX_INTEGER)
+      step.started_at === null ? null : Math.min(Math.round((now - step.started_at) / 1000), MAX_DURATION_MS)
     if (began) lines.push(stepEvent(step.step_id, step.tool_name, 'cancelled'))
   }
   const left = [...queue.values()]

@@ -245,4 +245,6 @@ export interface Database {
 }
 
 export const SECOND = 1_000_000
+/** What an integer column holds: 24.8 days. */
+export const MAX_DURATION_MS = 2_147_483_647
 export const DAY = 86_400 * SECOND
