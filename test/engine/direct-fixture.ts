@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { testDatabase } from '../../dev/postgres/test-database.ts'
+import { type TestDatabase, testDatabase } from '../../dev/postgres/test-database.ts'
 import { databaseControls } from './database-controls.ts'
 import { postgresStores } from './sql-stores.ts'
 
@@ -15,10 +15,10 @@ export async function directFixture() {
     ...databaseControls(sql),
     database,
     sql,
-    async close() {
+    async close(closing?: Parameters<TestDatabase['drop']>[0]) {
       await stores.close()
       await owner.end()
-      await database.drop()
+      await database.drop(closing)
     },
   }
 }
