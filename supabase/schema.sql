@@ -510,7 +510,7 @@ private.read_run(p jsonb) agent_front, invoker, nobody else, b0b3b609bfce927bba8
 private.refuse_unasked(p_run uuid, p_step integer) agent_engine, definer, agent_front, 10bc3ada55091de9fe0966ca9e4e5cb7
 private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
 private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, a555b0fb86737e4e0adb423f210cceb6
-private.retire(p_limit integer) agent_engine, invoker, nobody else, 18474aeefd91a5b79ae9a2be6226c163
+private.retire(p_limit integer) agent_engine, invoker, nobody else, 533d00ef4b5c6b13b7379d49229dcc95
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5
 private.retry_step(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 2373e7b23491ddd75438fe7a6d00f3d7
 private.revoke_key(p_issuer text, p_key_id text, p_reason text) agent_engine, invoker, postgres, 586d67f262b55b24ea62f545515060b4
