@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await world.close()
-  console.log(`auth fuzz, user tokens: ${tried} tried at ${Object.keys(DOORS).length} doors`)
+  console.log(`auth fuzz, user tokens: ${tried} tried at eight doors`)
 })
 
 interface Door {
