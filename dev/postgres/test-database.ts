@@ -57,7 +57,9 @@ export async function testDatabase(template: 'migrated' | 'project' = 'migrated'
         await client.query(`drop database if exists ${name} with (force)`)
       })
       if (broken.length > 0)
-        throw new Error(`The tests left broken invariants behind: ${JSON.stringify(broken)}`)
+        throw new Error(
+          `The tests left ${broken.length} broken invariants behind: ${JSON.stringify(broken.slice(0, 5))}`,
+        )
     },
   }
 }

@@ -15,6 +15,8 @@ export interface PortFaults {
   rejected?: Fault
   doneButTimeout?: Fault
   doneAfterTimeout?: Fault
+  /** How much more often than at other ports: for calls that a world makes seldom. */
+  weight?: number
 }
 
 // one for each caller: what waits for it is then forgotten with it
@@ -30,7 +32,7 @@ export function callPort<T>(
   process: Process,
   name: string,
   work: () => T | Promise<T>,
-  { rejected, doneButTimeout, doneAfterTimeout }: PortFaults = {},
+  { rejected, doneButTimeout, doneAfterTimeout, weight = 1 }: PortFaults = {},
 ): Promise<T> {
   if (!process.alive) return never()
   if (faults.strikes('crash.before_call', 0.1)) {
@@ -58,19 +60,19 @@ export function callPort<T>(
         done.catch(() => undefined)
         return
       }
-      const lost = doneButTimeout !== undefined && faults.strikes(doneButTimeout)
+      const lost = doneButTimeout !== undefined && faults.strikes(doneButTimeout, weight)
       if (lost) kernel.note('answer lost', name)
       done.then(
         (value) => back(lost ? unavailable : () => resolve(value)),
         (error: unknown) => back(lost ? unavailable : () => reject(error)),
       )
     }
-    if (rejected !== undefined && faults.strikes(rejected)) {
+    if (rejected !== undefined && faults.strikes(rejected, weight)) {
       kernel.note('rejected', name)
       back(unavailable)
       return
     }
-    if (doneAfterTimeout !== undefined && faults.strikes(doneAfterTimeout)) {
+    if (doneAfterTimeout !== undefined && faults.strikes(doneAfterTimeout, weight)) {
       kernel.note('carried out late', name)
       kernel.after(random.between(1000, 20_000), () => carryOut(true))
       kernel.after(random.between(0, 10_000), unavailable, process)

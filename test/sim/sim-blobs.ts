@@ -58,6 +58,7 @@ export class SimBlobs {
       return [...gone]
     }
     return callPort(this.#around, process, 'objects.remove', work, {
+      weight: 6,
       rejected: 'objects.rejected',
       doneButTimeout: 'objects.done_but_timeout',
     })

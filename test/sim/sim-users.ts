@@ -131,7 +131,7 @@ export class SimUsers {
       const [first, rest] = [soon(), random.between(0, 3)]
       for (let n = 0; n <= rest; n++) this.#making(first + n * 5000, () => this.#retryStep(caller, id))
     }
-    if (faults.strikes('user.delete', 1)) this.#later(soon(), () => this.#delete(caller, id))
+    if (faults.strikes('user.delete', 2)) this.#later(soon(), () => this.#delete(caller, id))
     if (faults.strikes('user.bulk', 3)) {
       const verb = random.pick(BULK_VERBS)
       this.#making(soon(), () => this.#bulk(caller, verb))
@@ -179,10 +179,10 @@ export class SimUsers {
   async #delete(caller: Caller, run_id: string): Promise<void> {
     const { kernel, random, faults } = this.#around
     const answer = await this.#ask('delete', (ports) => deleteRun(ports, caller, run_id))
-    if (answer === undefined || this.returns_ms.length > 0 || !faults.strikes('user.returns', 10)) return
+    if (answer === undefined || this.returns_ms.length > 0 || !faults.strikes('user.returns', 50)) return
     this.onReturn(kernel.now_ms + BYTES_GO_MS - 60_000)
-    for (let n = 0; n < 3; n++) {
-      const delay_ms = BYTES_GO_MS + random.between(-60_000, 300_000)
+    for (let n = 0; n < 6; n++) {
+      const delay_ms = BYTES_GO_MS + random.between(-30_000, 240_000)
       this.returns_ms.push(kernel.now_ms + delay_ms)
       this.#open += 1
       kernel.after(delay_ms, () => {
