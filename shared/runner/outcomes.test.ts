@@ -180,13 +180,13 @@ describe.each(variants)('a job in $confinement (ordinary user: $asUser)', (varia
   })
 
   test('stops at the timeout of the input and keeps what was there', async () => {
-    const result = await shell('echo before; echo partial > outputs/p; sleep 60 & sleep 60', { timeout: 0.5 })
+    const result = await shell('echo before; echo partial > outputs/p; sleep 60 & sleep 60', { timeout: 2 })
     expect(result).toMatchObject({
       outcome: { kind: 'timeout' },
       stdout: 'before\n',
       files: { put: [{ path: 'outputs/p' }] },
     })
-    expect(result.duration_ms).toBeLessThan(5000)
+    expect(result.duration_ms).toBeLessThan(8000)
   })
 
   once('clamps the timeout to the limit', async () => {
