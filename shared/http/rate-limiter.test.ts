@@ -24,7 +24,7 @@ function world({ up = true } = {}) {
   cache.setAvailable(up)
   return {
     cache,
-    process: () => new RateLimiter(cache, LIMITS, now),
+    process: () => new RateLimiter(cache, LIMITS, now, 0),
     pass: (by: number) => {
       ms += by
     },

@@ -5,6 +5,8 @@ import type { Cache } from '../ports/cache.ts'
 import type { Principal } from '../ports/identity.ts'
 
 const WINDOW_MS = 60_000
+/** What is let through is told so much later: together, and after the answer that a cold process was started for. */
+const TELL_AFTER_MS = 100
 /** A process asks about so many counters at once at most: one request to Redis has 1 MB. */
 const MAX_BATCH = 500
 /** Names kept in memory, about 300 bytes each. Only verified users get here, so it is reached by as many of them in two minutes. */
@@ -31,23 +33,30 @@ interface Window {
 /**
  * How often a user, and a tenant, may ask. This process decides at once from what it knows, and tells the cache afterwards what it let
  * through and hears what others did: no answer waits for Redis. The price is that processes may together let through, once, what came
- * within one round trip; how much work a user has open is bounded exactly, in SQL. With the cache away each process keeps the limit by
+ * within a tenth of a second and one round trip; how much work a user has open is bounded exactly, in SQL. With the cache away each process keeps the limit by
  * itself, so that nobody is refused for it and nothing is unbounded.
  */
 export class RateLimiter {
   #cache: Cache
   #limits: RateLimits
   #now: () => number
+  #tellAfterMs: number
   #windows = new Map<string, Window>()
   #untold = new Set<string>()
   #telling = false
   /** The window in which old names were last forgotten. */
   #clearedAt = 0
 
-  constructor(cache: Cache, limits: RateLimits, now: () => number = Date.now) {
+  constructor(
+    cache: Cache,
+    limits: RateLimits,
+    now: () => number = Date.now,
+    tellAfterMs: number = TELL_AFTER_MS,
+  ) {
     this.#cache = cache
     this.#limits = limits
     this.#now = now
+    this.#tellAfterMs = tellAfterMs
   }
 
   /** Names in memory. */
@@ -118,8 +127,9 @@ export class RateLimiter {
   async #tell(): Promise<void> {
     this.#telling = true
     try {
-      // requests of the same moment go together
-      await Promise.resolve()
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, this.#tellAfterMs).unref()
+      })
       while (this.#untold.size > 0) if (!(await this.#tellSome())) return
     } finally {
       this.#telling = false
