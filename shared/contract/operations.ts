@@ -169,7 +169,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'Done, or nothing to do', content: json(outcome) },
       489: { description: 'Not a message of ours; not to be tried again', content: json(errorBody) },
     },
-    errors: [401, 405, 413, 500, 503],
+    errors: [400, 401, 405, 408, 413, 431, 500, 503],
   },
   {
     method: 'post',
@@ -178,7 +178,7 @@ export const operations: readonly Operation[] = [
     summary: 'QStash gave a message up.',
     security: ['qstash'],
     answers: { 200: { description: 'Noted', content: json(outcome) } },
-    errors: [401, 405, 413, 500],
+    errors: [400, 401, 405, 408, 413, 431],
   },
   {
     method: 'post',
@@ -187,7 +187,7 @@ export const operations: readonly Operation[] = [
     summary: 'Publish what is due. Called by the database.',
     security: ['sweep'],
     answers: { 200: { description: 'Published', content: json(z.looseObject({ published: z.int() })) } },
-    errors: [401, 405, 413, 500, 503],
+    errors: [400, 401, 405, 408, 413, 431, 500, 503],
   },
   {
     method: 'post',
@@ -197,7 +197,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobStartRequest),
     answers: { 200: { description: 'Work', content: json(jobStartAnswer) } },
-    errors: [400, 401, 405, 409, 413, 415, 500, 503],
+    errors: [400, 401, 405, 408, 409, 413, 431, 500, 503],
   },
   {
     method: 'get',
@@ -206,7 +206,7 @@ export const operations: readonly Operation[] = [
     summary: 'Bytes of a workspace file.',
     security: ['job'],
     answers: { 200: { description: 'Bytes', content: { 'application/octet-stream': null } } },
-    errors: [401, 404, 405, 409, 500, 503],
+    errors: [401, 404, 405, 431, 500, 503],
   },
   {
     method: 'put',
@@ -216,7 +216,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: { 'application/octet-stream': null },
     answers: { 200: { description: 'Receipt', content: json(jobBlobAnswer) } },
-    errors: [400, 401, 405, 409, 413, 500, 503],
+    errors: [400, 401, 404, 405, 408, 413, 431, 500, 503],
   },
   {
     method: 'post',
@@ -226,7 +226,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobOutputRequest),
     answers: { 200: { description: 'Taken', content: json(jobOutputAnswer) } },
-    errors: [400, 401, 405, 409, 413, 415, 500, 503],
+    errors: [400, 401, 405, 408, 413, 431, 500, 503],
   },
   {
     method: 'post',
@@ -236,7 +236,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobResultRequest),
     answers: { 200: { description: 'Committed', content: json(jobResultAnswer) } },
-    errors: [400, 401, 405, 409, 413, 415, 500, 503],
+    errors: [400, 401, 405, 408, 409, 413, 431, 500, 503],
   },
   {
     method: 'get',
@@ -245,7 +245,7 @@ export const operations: readonly Operation[] = [
     summary: 'The process answers.',
     security: [],
     answers: { 200: { description: 'Healthy', content: json(probe) } },
-    errors: [405],
+    errors: [405, 431],
   },
   {
     method: 'get',
@@ -254,7 +254,7 @@ export const operations: readonly Operation[] = [
     summary: 'The service can work.',
     security: [],
     answers: { 200: { description: 'Ready', content: json(probe) } },
-    errors: [405, 503],
+    errors: [405, 431, 503],
   },
   {
     method: 'get',
@@ -263,7 +263,7 @@ export const operations: readonly Operation[] = [
     summary: "The process answers, for the platform's probe.",
     security: [],
     answers: { 200: { description: 'Alive', content: json(z.object({ status: z.literal('alive') })) } },
-    errors: [405],
+    errors: [405, 431],
   },
   {
     method: 'get',
@@ -272,7 +272,7 @@ export const operations: readonly Operation[] = [
     summary: "The service can work, for the platform's probe.",
     security: [],
     answers: { 200: { description: 'Ready', content: json(probe) } },
-    errors: [405, 503],
+    errors: [405, 431, 503],
   },
   {
     method: 'get',
@@ -281,7 +281,7 @@ export const operations: readonly Operation[] = [
     summary: 'This document.',
     security: [],
     answers: { 200: { description: 'OpenAPI 3.1', content: json(z.looseObject({ openapi: z.string() })) } },
-    errors: [405],
+    errors: [405, 431],
   },
   {
     method: 'get',
@@ -290,7 +290,7 @@ export const operations: readonly Operation[] = [
     summary: 'A page that shows this document.',
     security: [],
     answers: { 200: { description: 'Page', content: { 'text/html': null } } },
-    errors: [405],
+    errors: [405, 431],
   },
   {
     method: 'get',
@@ -299,6 +299,6 @@ export const operations: readonly Operation[] = [
     summary: 'Scripts and styles of the page.',
     security: [],
     answers: { 200: { description: 'File', content: { 'text/javascript': null, 'text/css': null } } },
-    errors: [404, 405],
+    errors: [404, 405, 431],
   },
 ]
