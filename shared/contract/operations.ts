@@ -46,7 +46,9 @@ export interface Operation {
 }
 
 const json = (schema: z.ZodType): Schemas => ({ 'application/json': schema })
-const USER_ERRORS = [400, 401, 404, 405, 408, 413, 415, 429, 431, 500, 503]
+/** Of whatever is asked: another verb, a request that stops on its way, headers that are too large. */
+const ANY = [405, 408, 431]
+const USER_ERRORS = [...ANY, 400, 401, 404, 413, 415, 429, 500, 503]
 /** What became of a message; more fields are for the log of QStash. */
 const outcome = z.looseObject({ outcome: z.string() })
 const probe = z.object({ status: z.string(), version: z.string(), service: z.string() })
@@ -78,7 +80,7 @@ export const operations: readonly Operation[] = [
       },
       201: { description: 'create, retry, fork', content: json(createAnswer) },
     },
-    errors: [400, 401, 402, 404, 405, 408, 409, 413, 415, 429, 431, 500, 503],
+    errors: [...ANY, 400, 401, 402, 404, 409, 413, 415, 429, 500, 503],
   },
   {
     method: 'post',
@@ -102,7 +104,7 @@ export const operations: readonly Operation[] = [
       status: 'Only runs of this status',
     },
     answers: { 200: { description: 'Runs', content: json(runsAnswer) } },
-    errors: [400, 401, 405, 429, 431, 500, 503],
+    errors: [...ANY, 400, 401, 429, 500, 503],
   },
   {
     method: 'post',
@@ -132,7 +134,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'A page, or a stream', content: { ...json(logsAnswer), ...STREAM } },
       204: { description: 'The end of the run was delivered before' },
     },
-    errors: [400, 401, 404, 405, 429, 431, 500, 503],
+    errors: [...ANY, 400, 401, 404, 429, 500, 503],
   },
   {
     method: 'get',
@@ -146,7 +148,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'Events', content: STREAM },
       204: { description: 'The end of the run was delivered before' },
     },
-    errors: [400, 401, 404, 405, 429, 431, 500, 503],
+    errors: [...ANY, 400, 401, 404, 429, 500, 503],
   },
   {
     method: 'post',
@@ -169,7 +171,7 @@ export const operations: readonly Operation[] = [
       200: { description: 'Done, or nothing to do', content: json(outcome) },
       489: { description: 'Not a message of ours; not to be tried again', content: json(errorBody) },
     },
-    errors: [400, 401, 405, 408, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 413, 500, 503],
   },
   {
     method: 'post',
@@ -178,7 +180,7 @@ export const operations: readonly Operation[] = [
     summary: 'QStash gave a message up.',
     security: ['qstash'],
     answers: { 200: { description: 'Noted', content: json(outcome) } },
-    errors: [400, 401, 405, 408, 413, 431],
+    errors: [...ANY, 400, 401, 413],
   },
   {
     method: 'post',
@@ -187,7 +189,7 @@ export const operations: readonly Operation[] = [
     summary: 'Publish what is due. Called by the database.',
     security: ['sweep'],
     answers: { 200: { description: 'Published', content: json(z.looseObject({ published: z.int() })) } },
-    errors: [400, 401, 405, 408, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 413, 500, 503],
   },
   {
     method: 'post',
@@ -197,7 +199,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobStartRequest),
     answers: { 200: { description: 'Work', content: json(jobStartAnswer) } },
-    errors: [400, 401, 405, 408, 409, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 409, 413, 500, 503],
   },
   {
     method: 'get',
@@ -206,7 +208,7 @@ export const operations: readonly Operation[] = [
     summary: 'Bytes of a workspace file.',
     security: ['job'],
     answers: { 200: { description: 'Bytes', content: { 'application/octet-stream': null } } },
-    errors: [401, 404, 405, 431, 500, 503],
+    errors: [...ANY, 401, 404, 500, 503],
   },
   {
     method: 'put',
@@ -216,7 +218,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: { 'application/octet-stream': null },
     answers: { 200: { description: 'Receipt', content: json(jobBlobAnswer) } },
-    errors: [400, 401, 404, 405, 408, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 404, 413, 500, 503],
   },
   {
     method: 'post',
@@ -226,7 +228,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobOutputRequest),
     answers: { 200: { description: 'Taken', content: json(jobOutputAnswer) } },
-    errors: [400, 401, 405, 408, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 413, 500, 503],
   },
   {
     method: 'post',
@@ -236,7 +238,7 @@ export const operations: readonly Operation[] = [
     security: ['job'],
     body: json(jobResultRequest),
     answers: { 200: { description: 'Committed', content: json(jobResultAnswer) } },
-    errors: [400, 401, 405, 408, 409, 413, 431, 500, 503],
+    errors: [...ANY, 400, 401, 409, 413, 500, 503],
   },
   {
     method: 'get',
@@ -245,7 +247,7 @@ export const operations: readonly Operation[] = [
     summary: 'The process answers.',
     security: [],
     answers: { 200: { description: 'Healthy', content: json(probe) } },
-    errors: [405, 431],
+    errors: ANY,
   },
   {
     method: 'get',
@@ -254,7 +256,7 @@ export const operations: readonly Operation[] = [
     summary: 'The service can work.',
     security: [],
     answers: { 200: { description: 'Ready', content: json(probe) } },
-    errors: [405, 431, 503],
+    errors: [...ANY, 503],
   },
   {
     method: 'get',
@@ -263,7 +265,7 @@ export const operations: readonly Operation[] = [
     summary: "The process answers, for the platform's probe.",
     security: [],
     answers: { 200: { description: 'Alive', content: json(z.object({ status: z.literal('alive') })) } },
-    errors: [405, 431],
+    errors: ANY,
   },
   {
     method: 'get',
@@ -272,7 +274,7 @@ export const operations: readonly Operation[] = [
     summary: "The service can work, for the platform's probe.",
     security: [],
     answers: { 200: { description: 'Ready', content: json(probe) } },
-    errors: [405, 431, 503],
+    errors: [...ANY, 503],
   },
   {
     method: 'get',
@@ -281,7 +283,7 @@ export const operations: readonly Operation[] = [
     summary: 'This document.',
     security: [],
     answers: { 200: { description: 'OpenAPI 3.1', content: json(z.looseObject({ openapi: z.string() })) } },
-    errors: [405, 431],
+    errors: ANY,
   },
   {
     method: 'get',
@@ -290,7 +292,7 @@ export const operations: readonly Operation[] = [
     summary: 'A page that shows this document.',
     security: [],
     answers: { 200: { description: 'Page', content: { 'text/html': null } } },
-    errors: [405, 431],
+    errors: ANY,
   },
   {
     method: 'get',
@@ -299,6 +301,6 @@ export const operations: readonly Operation[] = [
     summary: 'Scripts and styles of the page.',
     security: [],
     answers: { 200: { description: 'File', content: { 'text/javascript': null, 'text/css': null } } },
-    errors: [404, 405, 431],
+    errors: [...ANY, 404],
   },
 ]

@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import type { Exchange } from './exchange.ts'
 
 export interface Asked {
@@ -59,5 +60,38 @@ export function ask(
     }
     asked.flushHeaders()
     if (bytes !== undefined) asked.write(bytes)
+  })
+}
+
+/** A request that stops amid its headers; the answer ends with the connection. */
+export function askHalf(origin: string, { method, path }: Pick<Asked, 'method' | 'path'>): Promise<Exchange> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(origin)
+    const socket = connect(Number(port), hostname)
+    let said = ''
+    socket.setEncoding('utf8').setTimeout(PATIENCE_MS, () => socket.destroy(new Error(`${path}: no answer`)))
+    socket.on('error', reject)
+    socket.on('data', (text: string) => {
+      said += text
+    })
+    socket.on('close', () => {
+      const [head = '', text = ''] = said.split('\r\n\r\n', 2)
+      const [line = '', ...fields] = head.split('\r\n')
+      const headers = new Headers(
+        fields.map((field): [string, string] => [
+          field.split(': ', 1)[0] ?? '',
+          field.replace(/^[^:]*: /, ''),
+        ]),
+      )
+      resolve({
+        method,
+        path: path.split('?', 1)[0] ?? '',
+        status: Number(line.split(' ')[1]),
+        type: headers.get('content-type') ?? '',
+        text,
+        headers,
+      })
+    })
+    socket.write(`${method} ${path} HTTP/1.1\r\nhost: x\r\nx-unfinished: `)
   })
 }

@@ -17,7 +17,15 @@ import { createApp } from '../../shared/http/create-app.ts'
 import { type ConnectionLimits, serve } from '../../shared/http/serve.ts'
 import type { Caller, Identity } from '../../shared/ports/identity.ts'
 import { ModelError } from '../../shared/ports/model.ts'
-import { claim, newRun, runWithTools, toolStep } from '../../shared/ports/store-kit.suite.ts'
+import {
+  carryOut,
+  claim,
+  commitOf,
+  newRun,
+  plannedRun,
+  runWithTools,
+  toolStep,
+} from '../../shared/ports/store-kit.suite.ts'
 
 const ISSUER = 'https://p.example.com/auth/v1'
 const FILE = 'bytes of a workspace file'
@@ -40,6 +48,8 @@ export interface MemoryDoors {
   sweepSecret: string
   idleRun(user: string): Promise<string>
   endedRun(user: string): Promise<string>
+  /** A run that asks its user to allow two calls. */
+  askingRun(user: string): Promise<string>
   parked(): Promise<Parked>
   close(): Promise<void>
 }
@@ -139,6 +149,13 @@ export async function memoryDoors({ env = {}, fault, limits = {} }: Options = {}
     async endedRun(user) {
       const run_id = await idleRun(user)
       await store.front.cancelRun({ principal: principalOf(user), run_id })
+      return run_id
+    },
+    async askingRun(user) {
+      const run_id = await plannedRun(fixture, principalOf(user))
+      const steps = ['one', 'two'].map((id) => toolStep(id, { needs_approval: true }))
+      const next = { kind: 'wait_approval', question: 'May I use shell?', steps } as const
+      await carryOut(fixture, run_id, 1, commitOf({ next }))
       return run_id
     },
     async parked() {

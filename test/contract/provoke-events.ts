@@ -58,5 +58,5 @@ async function outlived(stream: ProvokedFrame['stream']): Promise<ProvokedFrame[
 function shown(stream: ProvokedFrame['stream'], reading: Awaited<ReturnType<typeof read>>): ProvokedFrame[] {
   return reading
     .frames()
-    .flatMap(({ comment, data }) => (comment || data['type'] === undefined ? [] : [{ stream, data }]))
+    .flatMap(({ comment, data }) => (comment || Object.keys(data).length === 0 ? [] : [{ stream, data }]))
 }

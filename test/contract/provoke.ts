@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Operation } from '../../shared/contract/operations.ts'
 import { AppError } from '../../shared/core/errors.ts'
 import { qstashSignature, sweepHeaders } from '../tenancy/callers.ts'
-import { type Asked, ask } from './ask.ts'
+import { type Asked, ask, askHalf } from './ask.ts'
 import type { Exchange } from './exchange.ts'
 import { FILE_SHA256, type MemoryDoors, memoryDoors } from './memory-doors.ts'
 
@@ -12,7 +12,7 @@ const ALICE = '00000000-0000-4000-8000-00000000000a'
 const HUGE_BYTES = 200 * 1024 * 1024
 /** Over all that a request's headers may have. */
 const FILLER = 'x'.repeat(20_000)
-/** A body that stops is given up soon. */
+/** A request that stops is given up soon. */
 const HASTY = { headersMs: 400, requestMs: 400, checkMs: 50 }
 const NOT_UTF8 = Uint8Array.of(0xff)
 
@@ -215,8 +215,12 @@ const WAYS: Readonly<Record<number, Way>> = {
   })),
   404: foreignRun,
   405: changed(() => ({ method: 'DELETE' })),
-  408: async ({ hasty }, operation, path) =>
-    ask(hasty.origin, { ...(await taken(hasty, operation, path)), withheldBytes: 100 }),
+  async 408({ hasty }, operation, path) {
+    const asked = await taken(hasty, operation, path)
+    return asked.method === 'GET'
+      ? askHalf(hasty.origin, asked)
+      : ask(hasty.origin, { ...asked, withheldBytes: 100 })
+  },
   409: answeredJob,
   413: changed(() => ({ withheldBytes: HUGE_BYTES })),
   415: changed(({ headers }) => ({ headers: { ...headers, 'content-type': 'text/plain' } })),

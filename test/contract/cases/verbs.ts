@@ -4,7 +4,7 @@ import type { Case, World } from '../installation.ts'
 import { demoRun } from '../runs.ts'
 
 const GHOST = '0f0f0f0f-0000-4000-8000-00000000000f'
-const VERBS = ['start', 'stop', 'retry', 'resume', 'pause', 'fork', 'delete']
+const VERBS = ['start', 'stop', 'retry', 'resume', 'pause', 'fork', 'delete', 'approve', 'deny']
 
 async function runOf(world: World, run_id: string): Promise<Loose> {
   return (await status(world, { run_id })).body.run
@@ -180,6 +180,30 @@ export const verbCases: Case[] = [
     },
   },
   {
+    name: 'approve and deny: a run that asks for nothing has no approvals, and an answer to none is 404',
+    async run(world) {
+      const run_id = await idleRun(world)
+      assert.deepEqual((await status(world, { run_id })).body.approvals, [])
+      for (const action of ['approve', 'deny']) {
+        for (const approval_id of [GHOST, run_id, 'nonsense', ''])
+          assertError(
+            await execute(world, { action, run_id, approval_id, message: 'Not now' }),
+            404,
+            'not_found',
+            'Approval not found',
+          )
+        for (const approval_id of [undefined, null, 7])
+          assertError(await execute(world, { action, run_id, approval_id }), 400, 'invalid_request')
+        assertError(
+          await execute(world, { action, run_id, approval_id: GHOST, message: 7 }),
+          400,
+          'invalid_request',
+        )
+      }
+      assert.equal((await runOf(world, run_id)).status, 'created')
+    },
+  },
+  {
     name: 'delete: a final run is gone, another stays',
     async run(world) {
       const open = await idleRun(world)
@@ -238,7 +262,11 @@ export const verbCases: Case[] = [
       const run_id = await idleRun(world)
       for (const action of VERBS) {
         for (const id of [run_id, GHOST, 'nonsense', `${run_id}'`]) {
-          const answer = await execute(world, { action, run_id: id, from_step: 0 }, { as: world.bob })
+          const answer = await execute(
+            world,
+            { action, run_id: id, from_step: 0, approval_id: GHOST },
+            { as: world.bob },
+          )
           assertError(answer, 404, 'run_not_found', 'Run not found')
           assert.equal(answer.body.success, false)
         }
