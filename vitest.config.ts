@@ -9,6 +9,8 @@ export default defineConfig({
     // Most tests wait for processes and timers: twice the cores halves the time.
     maxWorkers: 4,
     isolate: false,
+    // Processes, timers and a browser share two cores: what fails twice in a row is not the machine's fault.
+    retry: process.env['CI'] === 'true' ? 1 : 0,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ['default'],

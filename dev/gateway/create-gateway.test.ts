@@ -238,7 +238,7 @@ test('errors in the functions’ output are told, each once, and everything is i
 })
 
 test('a request is held for a bounded time and in bounded number', async () => {
-  const { base } = await start({ holdMs: 100, queueSize: 2, env: { START_MS: '600' } })
+  const { base } = await start({ holdMs: 1500, queueSize: 2, env: { START_MS: '9000' } })
   const answers = await Promise.all([1, 2, 3].map(() => fetch(`${base}/one/x`)))
   expect(answers.map(({ status }) => status)).toEqual([503, 503, 503])
   const reasons = await Promise.all(
@@ -246,8 +246,8 @@ test('a request is held for a bounded time and in bounded number', async () => {
   )
   expect(reasons.toSorted()).toEqual([
     'Too many requests wait for one to start',
-    'one did not start within 100 ms',
-    'one did not start within 100 ms',
+    'one did not start within 1500 ms',
+    'one did not start within 1500 ms',
   ])
 })
 

@@ -179,7 +179,7 @@ describe('bodies', () => {
     write()
     await closed
     expect(sent).toBeLessThan(120)
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50 * 1024 * 1024)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100 * 1024 * 1024)
     if (text() !== '') expectRefusal(text(), 413, 'body_too_large')
   }, 20_000)
 
