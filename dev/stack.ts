@@ -88,6 +88,8 @@ export interface Stack {
   qstash: QStash
   postgres: Postgres
   supabase: Supabase
+  /** For tests: answers that the scripted model has sent whole; 0 with a real model. */
+  modelAnswers(): number
   /** For tests: what each function is given, but for PORT and HOST. */
   environments: Readonly<Record<Target, Readonly<Record<string, string>>>>
   /** For tests: with false Redis answers 503. */
@@ -313,6 +315,7 @@ async function start(
     qstash,
     postgres,
     supabase,
+    modelAnswers: () => parts.model?.answered() ?? 0,
     environments,
     setRedisAvailable(available) {
       redisAvailable = available

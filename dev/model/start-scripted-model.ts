@@ -14,6 +14,8 @@ const JOURNAL_ENTRIES = 5
 export interface ScriptedModel {
   /** For ANTHROPIC_BASE_URL. Any API key is accepted. */
   url: string
+  /** Answers that were sent to their last byte. */
+  answered(): number
   close(): Promise<void>
 }
 
@@ -38,8 +40,12 @@ export async function startScriptedModel(
     ],
     { host: '127.0.0.1', port, strict: true, journalMaxEntries: JOURNAL_ENTRIES },
   )
+  let answered = 0
+  // `finish` comes only for an answer that was written whole; one whose connection broke before ends with `close` alone
+  server.on('request', (_, response) => response.once('finish', () => (answered += 1)))
   return {
     url,
+    answered: () => answered,
     async close() {
       server.close()
       server.closeAllConnections()

@@ -9,6 +9,8 @@ export interface Verdict {
   longestSilenceSeconds: number
   stepsCommitted: number
   repeatedAttempts: number
+  /** Answers of the model that were sent to the last byte, and those that a step holds: the rest was paid for nothing. */
+  modelAnswers: { sent: number; recorded: number }
 }
 
 /** Everything that is known about the runs that have not ended. */
@@ -56,11 +58,12 @@ export async function check(system: SystemStack, history: History): Promise<Verd
       group by run_id, step_id having count(*) > 1`)
   for (const { what, run_id } of doubled) violations.push(`recorded twice: ${what} of run ${run_id}`)
 
-  const [facts] = await system.query<{ silence: number; steps: number; attempts: number }>(`
+  const [facts] = await system.query<{ silence: number; steps: number; attempts: number; answers: number }>(`
     select (select coalesce(max(gap), 0)::float from (select extract(epoch from created_at - lag(created_at) over (partition by run_id order by seq)) as gap
         from public.agent_task_logs) g) as silence,
       (select count(*)::int from public.agent_steps where status in ('completed', 'failed')) as steps,
-      (select coalesce(sum(attempt - 1), 0)::int from private.steps where attempt > 1) as attempts`)
+      (select coalesce(sum(attempt - 1), 0)::int from private.steps where attempt > 1) as attempts,
+      (select count(*)::int from private.steps e join public.agent_steps s on s.id = e.step_id where e.kind = 'model' and s.status = 'completed') as answers`)
   const ends = Map.groupBy(runs, ({ status, error_code }) => `${status} ${error_code ?? ''}`.trim())
   return {
     violations,
@@ -68,5 +71,6 @@ export async function check(system: SystemStack, history: History): Promise<Verd
     longestSilenceSeconds: facts?.silence ?? 0,
     stepsCommitted: facts?.steps ?? 0,
     repeatedAttempts: facts?.attempts ?? 0,
+    modelAnswers: { sent: system.stack().modelAnswers(), recorded: facts?.answers ?? 0 },
   }
 }

@@ -6,7 +6,8 @@ import type { CreateOp, History, Outcome } from './history.ts'
 
 const MAX_ATTEMPTS = 8
 const REQUEST_TIMEOUT_MS = 10_000
-const MAX_ACTIVE_RUNS = 24
+/** Enough that both cores always have a step to do, and the end of the faults still finds all of them within seconds. */
+const MAX_ACTIVE_RUNS = 64
 const CALLERS = 4
 const CANCEL_SHARE = 0.06
 const PAUSE_SHARE = 0.05

@@ -63,7 +63,7 @@ export function startNemesis(means: Means): Nemesis {
   }
   const postgres = postgresCrasher(means)
   const loops = [
-    loop(2000, 3500, postgres.crash),
+    loop(2000, 5000, postgres.crash),
     loop(2000, 5000, () => killService(means)),
     loop(2000, 6000, () => stopService(means, pause)),
     loop(300, 1200, () => cutCommit(means)),

@@ -34,6 +34,7 @@ export function chaosReport(chaos: Chaos, seed: number): string {
     `Postgres kills              ${kills}`,
     `commits through the REST face  ${counts.of('commits')}, ${Math.round(counts.of('commits') / Math.max(1, kills))} between two kills`,
     `steps committed             ${verdict.stepsCommitted}, ${verdict.repeatedAttempts} attempts more than one`,
+    `model answers               ${verdict.modelAnswers.sent} sent whole, ${verdict.modelAnswers.recorded} recorded: ${verdict.modelAnswers.sent - verdict.modelAnswers.recorded} paid in vain (killed or cut off before the commit, or stopped by the caller)`,
     '',
     'faults by id:',
     ...FAULT_IDS.map((id) => `  ${id.padEnd(26)}${String(counts.of(id)).padStart(6)}`),
