@@ -2,22 +2,24 @@ import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import {
   common,
+  door,
   execute,
   front,
   logs,
+  type ServiceName,
   type Setting,
   status,
   step,
-  type Target,
 } from '../shared/config/settings.ts'
 
 type Values = Readonly<Record<string, string>>
 
-const settings: Record<Target, Record<string, Setting<unknown>>> = {
+const settings: Record<ServiceName, Record<string, Setting<unknown>>> = {
   execute: { ...common, ...front, ...execute } as Record<string, Setting<unknown>>,
   status: { ...common, ...front, ...status } as Record<string, Setting<unknown>>,
   logs: { ...common, ...front, ...logs } as Record<string, Setting<unknown>>,
   step: { ...common, ...step } as Record<string, Setting<unknown>>,
+  door: { ...common, ...door } as Record<string, Setting<unknown>>,
 }
 
 /** Of Node itself, for those who reach the model's API through a proxy. */
@@ -35,7 +37,7 @@ const NETWORK = [
  * limits, log level). Nothing else of the user's environment gets there: it holds credentials that are none of a function's business.
  */
 export function functionEnv(
-  target: Target,
+  target: ServiceName,
   stack: Values,
   user: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {

@@ -6,7 +6,7 @@ import { parseEnv } from 'node:util'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { createLog } from '../shared/adapters/pino/log.ts'
-import { TARGETS, type Target } from '../shared/config/settings.ts'
+import { SERVICES, type ServiceName, TARGETS, type Target } from '../shared/config/settings.ts'
 import type { Confinement } from '../shared/runner/confinement.ts'
 import { detectConfinement } from '../shared/runner/detect-confinement.ts'
 import { buildFunctions } from './build.ts'
@@ -24,7 +24,7 @@ import { migrate } from './postgres/migrate.ts'
 import { postgresOsUser } from './postgres/os-user.ts'
 import { preparePlace } from './postgres/place.ts'
 import { stopLeftover } from './postgres/postmaster.ts'
-import { makeServiceLogin } from './postgres/service-login.ts'
+import { makeServiceLogin, type ServiceRole } from './postgres/service-login.ts'
 import { type Postgres, startPostgres } from './postgres/start-postgres.ts'
 import { createQStash, type QStash } from './qstash/qstash.ts'
 import { createRedis, type Redis } from './redis/redis.ts'
@@ -59,6 +59,8 @@ export interface StackOptions {
   fsync?: boolean
   /** For tests: the address under which the faces reach the database, e.g. that of a proxy which cuts connections. */
   databaseRoute?: (url: string) => string
+  /** For tests: where the functions answer, when another platform than this stack's gateway runs them. */
+  publicBaseUrl?: string
 }
 
 /** What `<dir>/env` holds, and more for tests. */
@@ -90,8 +92,8 @@ export interface Stack {
   supabase: Supabase
   /** For tests: answers that the scripted model has sent whole; 0 with a real model. */
   modelAnswers(): number
-  /** For tests: what each function is given, but for PORT and HOST. */
-  environments: Readonly<Record<Target, Readonly<Record<string, string>>>>
+  /** For tests: what each function, and the door, is given, but for PORT and HOST. */
+  environments: Readonly<Record<ServiceName, Readonly<Record<string, string>>>>
   /** For tests: with false Redis answers 503. */
   setRedisAvailable(available: boolean): void
   on(event: 'scale', listener: (event: ScaleEvent) => void): void
@@ -219,7 +221,7 @@ async function start(
       'QSTASH_CURRENT_SIGNING_KEY',
     ]),
     ...pick(env, ['QSTASH_NEXT_SIGNING_KEY', 'UPSTASH_REDIS_REST_URL', 'UPSTASH_REDIS_REST_TOKEN']),
-    PUBLIC_BASE_URL: origin,
+    PUBLIC_BASE_URL: options.publicBaseUrl ?? origin,
     TRUSTED_ISSUERS: JSON.stringify([
       {
         issuer: supabase.issuer,
@@ -241,11 +243,12 @@ async function start(
   const logins = {
     agent_api: await serviceLogin(postgres, 'agent_api'),
     agent_step: await serviceLogin(postgres, 'agent_step'),
+    agent_door: await serviceLogin(postgres, 'agent_door'),
   }
   const events = new EventEmitter<{ scale: [ScaleEvent] }>()
   const environments = Object.fromEntries(
     await Promise.all(
-      TARGETS.map(async (name) => {
+      SERVICES.map(async (name) => {
         const own = {
           ...shared,
           SUPABASE_ROLE_TOKEN: await supabase.mintRoleToken({ role: roleOf(name) }),
@@ -258,7 +261,7 @@ async function start(
         return [name, env] as const
       }),
     ),
-  ) as Record<Target, Record<string, string>>
+  ) as Record<ServiceName, Record<string, string>>
   const gateway = createGateway({
     functions: TARGETS.map((name) => ({
       name,
@@ -300,7 +303,7 @@ async function start(
   parts.qstash = qstash
   parts.sweeper = startSweeper({
     databaseUrl: env.DATABASE_URL,
-    url: `${origin}/agent/step/sweep`,
+    url: `${options.publicBaseUrl ?? origin}/agent/step/sweep`,
     secret: secrets.sweepSecret,
     log,
     ...(options.sweepIntervalMs === undefined ? {} : { intervalMs: options.sweepIntervalMs }),
@@ -370,11 +373,12 @@ async function startDatabase({ root, dir, fsync }: StackOptions, parts: Parts): 
   return postgres
 }
 
-function roleOf(target: Target): 'agent_api' | 'agent_step' {
-  return target === 'step' ? 'agent_step' : 'agent_api'
+function roleOf(service: ServiceName): ServiceRole {
+  if (service === 'door') return 'agent_door'
+  return service === 'step' ? 'agent_step' : 'agent_api'
 }
 
-function serviceLogin(postgres: Postgres, role: 'agent_api' | 'agent_step'): Promise<string> {
+function serviceLogin(postgres: Postgres, role: ServiceRole): Promise<string> {
   const name = `${role}_login`
   const password = postgres.password(name)
   return makeServiceLogin(postgres.url('postgres', DATABASE), { name, role, password })

@@ -62,7 +62,7 @@ export async function serveAll(env: NodeJS.ProcessEnv = process.env): Promise<Ru
 const OWN_OF_STEP = ['SUPABASE_ROLE_TOKEN', 'DATABASE_URL']
 
 /** All faults of all functions in one message: a setting that several need is named once. */
-function readAll(env: NodeJS.ProcessEnv): Configs {
+function readAll(env: NodeJS.ProcessEnv): Omit<Configs, 'door'> {
   const faults = new Set<string>()
   const own = OWN_OF_STEP.map((name) => [name, env[`STEP_${name}`] || env[name]] as const)
   const stepEnv = { ...env, ...Object.fromEntries(own) }

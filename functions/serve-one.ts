@@ -1,10 +1,10 @@
 import { readConfig } from '../shared/config/read-config.ts'
-import type { Target } from '../shared/config/settings.ts'
+import type { ServiceName } from '../shared/config/settings.ts'
 import type { Running } from '../shared/http/serve.ts'
 import { serveService } from '../shared/http/serve-service.ts'
 
-/** Serves one function; only its own code is loaded. */
-export async function serveOne(target: Target): Promise<Running> {
+/** Serves one function, or the door; only its own code is loaded. */
+export async function serveOne(target: ServiceName): Promise<Running> {
   switch (target) {
     case 'execute': {
       const config = readConfig(target)
@@ -21,6 +21,10 @@ export async function serveOne(target: Target): Promise<Running> {
     case 'step': {
       const config = readConfig(target)
       return serveService(config, await (await import('./step/app.ts')).createStep(config))
+    }
+    case 'door': {
+      const config = readConfig(target)
+      return serveService(config, await (await import('./step/door.ts')).createDoor(config))
     }
   }
 }

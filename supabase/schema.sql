@@ -434,8 +434,11 @@ public.agent_task_logs own_rows: SELECT to agent_front, authenticated using (use
 public.agent_task_queue engine: ALL to agent_engine using true with check true
 public.credit_balances engine: ALL to agent_engine using true with check true
 public.credit_balances own_rows: SELECT to agent_front, authenticated using (user_id = ( SELECT private.current_user_id() AS current_user_id)) with check -
+storage.buckets agent_door_buckets: SELECT to agent_door using (id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
 storage.buckets agent_service_buckets: SELECT to agent_api, agent_step using (id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
 storage.objects agent_api_write: INSERT to agent_api using - with check (bucket_id = 'agent-workspaces'::text)
+storage.objects agent_door_read: SELECT to agent_door using (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
+storage.objects agent_door_write: INSERT to agent_door using - with check (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text]))
 storage.objects agent_inputs_own_folder: ALL to authenticated using ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text)) with check ((bucket_id = 'agent-inputs'::text) AND ((storage.foldername(name))[1] = (( SELECT auth.uid() AS uid))::text))
 storage.objects agent_outputs_own_folder: SELECT to authenticated using ((bucket_id = 'agent-outputs'::text) AND ((storage.foldername(name))[1] = (( SELECT private.current_user_id() AS current_user_id))::text)) with check -
 storage.objects agent_service_read: SELECT to agent_api, agent_step using (bucket_id = ANY (ARRAY['agent-workspaces'::text, 'agent-outputs'::text])) with check -
@@ -533,14 +536,14 @@ private.use_ticket(p jsonb) agent_engine, definer, agent_front, e17903a560f57a32
 public.agent_answer_approval(p jsonb) agent_front, definer, agent_api, 6bf242d75e31e35bd371083faff50659
 public.agent_bulk_runs(p jsonb) agent_front, definer, agent_api, 66e70e47ee35e4f1d9ba08fec767ba97
 public.agent_cancel_run(p jsonb) agent_front, definer, agent_api, 934bf55ea34667ad331ee118035e6f78
-public.agent_check_job(p jsonb) agent_engine, definer, agent_step, d0bac73466e8ab0cff29f861b5afe0fc
+public.agent_check_job(p jsonb) agent_engine, definer, agent_door agent_step, d0bac73466e8ab0cff29f861b5afe0fc
 public.agent_claim_step(p jsonb) agent_engine, definer, agent_step, d50133d6064b68655fd6b636c59e8959
 public.agent_close_ticket(p jsonb) agent_front, definer, agent_api, 0b544c19204fa9628de6cdbd40f016f1
 public.agent_commit_step(p jsonb) agent_engine, definer, agent_step, a65b3655a1d90f629e78762301f85b74
 public.agent_configure(p jsonb) agent_engine, definer, agent_step postgres, 9d44e6a31068976d9782e96ef51a886a
 public.agent_create_run(p jsonb) agent_front, definer, agent_api, b95944f547663ef1618d303e10524e79
 public.agent_delete_run(p jsonb) agent_front, definer, agent_api, 60adac2d374ce1fb536ce73282a8047e
-public.agent_finish_job(p jsonb) agent_engine, definer, agent_step, 366ec17c4fec912548dce023b37f209b
+public.agent_finish_job(p jsonb) agent_engine, definer, agent_door agent_step, 366ec17c4fec912548dce023b37f209b
 public.agent_fork_run(p jsonb) agent_front, definer, agent_api, 29df7ea70d2c66f19c896f07cc546315
 public.agent_issue_ticket(p jsonb) agent_front, definer, agent_api, b97f5846eeb6e64c18113df256c7fc33
 public.agent_list_runs(p jsonb) agent_front, definer, agent_api, a39adf22e80aa8f91cb49d24b12ac974
@@ -552,14 +555,14 @@ public.agent_read_events(p jsonb) agent_front, definer, agent_api, 2e06111f39a71
 public.agent_read_files(p jsonb) agent_engine, definer stable, agent_step, 9631ed239ca00bd82326456f7d830a02
 public.agent_read_logs(p jsonb) agent_front, definer, agent_api, 148d1b9251e5f6d93efe6f0cee167a5b
 public.agent_read_run(p jsonb) agent_front, definer, agent_api, 8a1796528fdd8f9915eca6962e2e3f47
-public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_step, 7c82c55da9c65f75d1406d2507069bf1
+public.agent_ready(p jsonb) postgres, invoker stable, agent_api agent_door agent_step, 7c82c55da9c65f75d1406d2507069bf1
 public.agent_release_step(p jsonb) agent_engine, definer, agent_step, 3bd01a6185ab237f77f1fe53752d2653
 public.agent_renew_lease(p jsonb) agent_engine, definer, agent_step, 8ea7483c772321d564b7947a8052cc2f
 public.agent_resume_run(p jsonb) agent_front, definer, agent_api, 8c977504c4958b605c5abd08460fb00f
 public.agent_retry_run(p jsonb) agent_front, definer, agent_api, 08b6918948a5f5263bac0bb42670ca89
 public.agent_retry_step(p jsonb) agent_front, definer, agent_api, 44094bfa0eef878974e94289266038ff
 public.agent_settle_attempt(p jsonb) agent_engine, definer, agent_step, 1c97422b1e56ba71190f639829b5c385
-public.agent_start_job(p jsonb) agent_engine, definer, agent_step, 1cd4d1a33ac989346edf5adf77c8c143
+public.agent_start_job(p jsonb) agent_engine, definer, agent_door agent_step, 1cd4d1a33ac989346edf5adf77c8c143
 public.agent_start_run(p jsonb) agent_front, definer, agent_api, 0e45f04fda51f561f1b0dc05fd6481c4
 public.agent_sweep(p jsonb) agent_engine, definer, agent_step postgres, ff21d85bd4661a0f5c895bbc7bc4ed4c
 public.agent_sweep_due(p jsonb) agent_engine, definer, agent_step, c5bf882250d8635323dce9e2020f0e26

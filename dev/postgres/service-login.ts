@@ -5,15 +5,17 @@ import { withRoleLock } from './role-lock.ts'
 const TIMEOUTS = {
   agent_api: { statement: '8s', lock: '4s' },
   agent_step: { statement: '15s', lock: '5s' },
+  agent_door: { statement: '15s', lock: '5s' },
 }
+export type ServiceRole = keyof typeof TIMEOUTS
 
 /**
- * A login role for the Store adapter `postgres`: a member of agent_api or agent_step and nothing more. This is what an operator does
+ * A login role for the Store adapter `postgres`: a member of agent_api, agent_step or agent_door and nothing more. This is what an operator does
  * on a hosted project, as the role `postgres` that applies migrations. Answers the connection string.
  */
 export async function makeServiceLogin(
   ownerUrl: string,
-  { name, role, password }: { name: string; role: keyof typeof TIMEOUTS; password: string },
+  { name, role, password }: { name: string; role: ServiceRole; password: string },
 ): Promise<string> {
   const login = pg.escapeIdentifier(name)
   await withRoleLock(ownerUrl, async (client) => {

@@ -20,7 +20,7 @@ import { storableJson } from '../../shared/core/storable-json.ts'
 import { finishJob } from '../../shared/engine/finish-job.ts'
 import { blobReceipt, type JobId, sha256Hex } from '../../shared/engine/job-token.ts'
 import { sendLive } from '../../shared/engine/live.ts'
-import type { StepDeps } from '../../shared/engine/step-deps.ts'
+import type { DoorDeps } from '../../shared/engine/step-deps.ts'
 import type { App, AppContext } from '../../shared/http/env.ts'
 import { rawBody, rawBytes } from '../../shared/http/raw-body.ts'
 import { route } from '../../shared/http/route.ts'
@@ -29,7 +29,7 @@ const MAX_TOKEN_CHARS = 512
 const BASE = '/agent/step/job/:run_id/:step_number'
 
 /** The door (contract/job.ts): what a job's runner may ask with its one-time token. */
-export function addJobRoutes(app: App, deps: StepDeps, limits: { maxBlobBytes: number }): void {
+export function addJobRoutes(app: App, deps: DoorDeps, limits: { maxBlobBytes: number }): void {
   const { store, cache, blobs, settings } = deps
 
   route(app, [`${BASE}/start`], {

@@ -22,7 +22,7 @@ const LEASE_WAIT_SECONDS = 1
 /** Added to that wait, as timers may be early and the database asks for a lease that is over. */
 const LEASE_MARGIN_MS = 10
 
-/** The step service: QStash's messages, the sweeper's call, and the door for tool jobs. No browser calls it. */
+/** The step service: QStash's messages, the sweeper's call, and the door for tool jobs where it is not a service of its own. No browser calls it. */
 export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureVerifier): App {
   const app = createApp({
     service: 'step',
@@ -106,7 +106,7 @@ export function stepApp(config: StepConfig, deps: StepDeps, verifier: SignatureV
     ],
   })
 
-  addJobRoutes(app, deps, { maxBlobBytes: config.maxBlobBytes })
+  if (config.doorUrl === '') addJobRoutes(app, deps, { maxBlobBytes: config.maxBlobBytes })
   return app
 }
 

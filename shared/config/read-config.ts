@@ -1,9 +1,19 @@
 import { ConfigError } from '../core/config-error.ts'
-import { common, execute, front, logs, type Setting, status, step, type Target } from './settings.ts'
+import {
+  common,
+  door,
+  execute,
+  front,
+  logs,
+  type ServiceName,
+  type Setting,
+  status,
+  step,
+} from './settings.ts'
 import { VERSION } from './version.ts'
 
 type Values<T> = { readonly [K in keyof T]: T[K] extends Setting<infer V> ? V : never }
-interface Fixed<T extends Target> {
+interface Fixed<T extends ServiceName> {
   readonly target: T
   readonly version: string
   /** True when this function is one of several behind one entry: then it has no short path `/` of its own. */
@@ -14,12 +24,14 @@ export type ExecuteConfig = Fixed<'execute'> & Values<typeof common & typeof fro
 export type StatusConfig = Fixed<'status'> & Values<typeof common & typeof front & typeof status>
 export type LogsConfig = Fixed<'logs'> & Values<typeof common & typeof front & typeof logs>
 export type StepConfig = Fixed<'step'> & Values<typeof common & typeof step>
+export type DoorConfig = Fixed<'door'> & Values<typeof common & typeof door>
 
 export interface Configs {
   execute: ExecuteConfig
   status: StatusConfig
   logs: LogsConfig
   step: StepConfig
+  door: DoorConfig
 }
 
 const SETTINGS = {
@@ -27,6 +39,7 @@ const SETTINGS = {
   status: { ...common, ...front, ...status },
   logs: { ...common, ...front, ...logs },
   step: { ...common, ...step },
+  door: { ...common, ...door },
 }
 
 /**
@@ -35,7 +48,7 @@ const SETTINGS = {
  * @param mounted the function is one of several behind one entry
  * @throws ConfigError that names all faults at once
  */
-export function readConfig<T extends Target>(
+export function readConfig<T extends ServiceName>(
   target: T,
   env: Readonly<Record<string, string | undefined>> = process.env,
   { mounted = false } = {},

@@ -1,12 +1,16 @@
 import { ConfigError } from '../core/config-error.ts'
-import { TARGETS, type Target } from './settings.ts'
+import { SERVICES, type ServiceName } from './settings.ts'
 
-/** FUNCTION_TARGET: which function the all-in-one entry serves; null for all of them. */
-export function readTarget(env: Readonly<Record<string, string | undefined>> = process.env): Target | null {
+/** FUNCTION_TARGET: which one the all-in-one entry serves; null for the four functions together. */
+export function readTarget(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): ServiceName | null {
   const value = env.FUNCTION_TARGET?.trim()
   if (value === undefined || value === '') return null
-  const target = TARGETS.find((name) => name === value)
+  const target = SERVICES.find((name) => name === value)
   if (target === undefined)
-    throw new ConfigError([`FUNCTION_TARGET must be one of ${TARGETS.join(', ')}, or unset for all of them`])
+    throw new ConfigError([
+      `FUNCTION_TARGET must be one of ${SERVICES.join(', ')}, or unset for the four functions together`,
+    ])
   return target
 }

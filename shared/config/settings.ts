@@ -3,8 +3,12 @@ import { TOOL_TYPES } from '../core/run.ts'
 import { issuersSchema } from './issuers.ts'
 import { bypassingRole } from './service-keys.ts'
 
+/** The four functions. */
 export const TARGETS = ['execute', 'status', 'logs', 'step'] as const
 export type Target = (typeof TARGETS)[number]
+/** What FUNCTION_TARGET may name: a function, or the door, which serves the job routes of step alone. */
+export const SERVICES = [...TARGETS, 'door'] as const
+export type ServiceName = (typeof SERVICES)[number]
 
 /** One environment variable: what it is for stands in the message when it is missing or wrong. */
 export interface Setting<T> {
@@ -92,7 +96,7 @@ export const common = {
   ),
   supabaseRoleToken: setting(
     'SUPABASE_ROLE_TOKEN',
-    'JWT of the narrow database role of this function: agent_api or, for step, agent_step (all in one: STEP_SUPABASE_ROLE_TOKEN)',
+    'JWT of the narrow database role of this function: agent_api, for step agent_step (all in one: STEP_SUPABASE_ROLE_TOKEN), for the door agent_door',
     narrow(text),
   ),
   store: setting(
@@ -103,7 +107,7 @@ export const common = {
   ),
   databaseUrl: setting(
     'DATABASE_URL',
-    'with STORE=postgres: connection string of a login role in agent_api or, for step, agent_step (all in one: STEP_DATABASE_URL)',
+    'with STORE=postgres: connection string of a login role in agent_api, for step agent_step (all in one: STEP_DATABASE_URL), for the door agent_door',
     narrow(databaseUrl),
     '',
   ),
@@ -272,6 +276,12 @@ export const step = {
   maxTokens: setting('AGENT_MAX_TOKENS', 'tokens of one answer of the model', whole(256, 200_000), 32_000),
   sandboxUrl: setting('SANDBOX_URL', 'jobs daemon that runs tools', url),
   sandboxToken: setting('SANDBOX_TOKEN', 'secret of the jobs daemon', text),
+  doorUrl: setting(
+    'DOOR_URL',
+    'job routes that tool jobs call, where another service than step has them (FUNCTION_TARGET=door)',
+    url,
+    '',
+  ),
   agentSecret: setting('AGENT_SECRET', 'derives job tokens and receipts', secret),
   sweepSecret: setting('SWEEP_SECRET', 'signs POST /agent/step/sweep', secret),
   stepLeaseSeconds: setting(
@@ -323,5 +333,21 @@ export const step = {
     'longest wait for requests in flight at shutdown',
     whole(1, 600),
     280,
+  ),
+}
+
+/** What tool jobs talk to, where they may reach nothing else: the job routes, without what plans, claims or makes jobs. */
+export const door = {
+  qstashUrl: step.qstashUrl,
+  qstashToken: step.qstashToken,
+  agentSecret: step.agentSecret,
+  jobDeadlineSeconds: step.jobDeadlineSeconds,
+  maxBlobBytes: step.maxBlobBytes,
+  // Requests of a job are short; the longest is a file of 50 MiB on its way to storage.
+  shutdownSeconds: setting(
+    'SHUTDOWN_SECONDS',
+    'longest wait for requests in flight at shutdown',
+    whole(1, 600),
+    60,
   ),
 }

@@ -1,8 +1,11 @@
 import { type Configs, readConfig } from './read-config.ts'
-import type { Target } from './settings.ts'
+import type { ServiceName } from './settings.ts'
 
 /** Settings of a function for a test: everything required, nothing reachable. */
-export function testConfig<T extends Target>(target: T, changes: Record<string, string> = {}): Configs[T] {
+export function testConfig<T extends ServiceName>(
+  target: T,
+  changes: Record<string, string> = {},
+): Configs[T] {
   return readConfig(target, {
     HOST: '127.0.0.1',
     PORT: '0',

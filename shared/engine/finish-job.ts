@@ -4,12 +4,12 @@ import { TOOL_RESULT_CHARS } from '../core/limits.ts'
 import { announce } from './advance-run.ts'
 import { isBlobReceipt, type JobId, sha256Hex } from './job-token.ts'
 import { publishArtifacts } from './publish-artifacts.ts'
-import type { StepDeps } from './step-deps.ts'
+import type { DoorDeps } from './step-deps.ts'
 import { toolCommit } from './tool-step.ts'
 
 /** The end of a job, committed once: the same body again gets the same answer, another body is refused. */
 export async function finishJob(
-  deps: StepDeps,
+  deps: DoorDeps,
   job: JobId,
   token: string,
   rawBody: string,

@@ -4,7 +4,7 @@ import type { Log } from '../ports/log.ts'
 import type { Model } from '../ports/model.ts'
 import type { Sandbox } from '../ports/sandbox.ts'
 import type { Scheduler } from '../ports/scheduler.ts'
-import type { StepStore, StoredObject } from '../ports/store.ts'
+import type { JobStore, StepStore, StoredObject } from '../ports/store.ts'
 
 /** What the step use cases work with. Everything that touches the world is in here. */
 export interface StepDeps {
@@ -29,6 +29,12 @@ export interface StepDeps {
   /** ISO date of today, for prompts. */
   today: () => string
   settings: StepSettings
+}
+
+/** Of these what the routes of a running job need: no model, no sandbox, no claims. */
+export type DoorDeps = Pick<StepDeps, 'scheduler' | 'cache' | 'blobs' | 'artifacts'> & {
+  store: JobStore
+  settings: Pick<StepSettings, 'jobDeadlineSeconds' | 'secret'>
 }
 
 export interface StepSettings {

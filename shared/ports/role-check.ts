@@ -53,7 +53,7 @@ export function checkRole(call: SqlCall, refuse: (error: ConfigError) => void): 
 /** What is wrong with the role, null when nothing is. Rejects when the database cannot be asked. */
 async function faultOfRole(call: SqlCall): Promise<string | null> {
   const advice =
-    'give this function its own narrow role, agent_api or (step) agent_step, by SUPABASE_ROLE_TOKEN or, with STORE=postgres, DATABASE_URL'
+    'give this function its own narrow role, agent_api, (step) agent_step or (door) agent_door, by SUPABASE_ROLE_TOKEN or, with STORE=postgres, DATABASE_URL'
   try {
     const { role, bypass_rls, bypass_through } = await call<Ready>('agent_ready', {})
     if (!bypass_rls) return null

@@ -441,6 +441,9 @@ export interface RetentionStore {
 }
 
 /** What the step service needs. Its database role may execute these functions and nothing else. */
+/** What the door asks for a job that is out. */
+export type JobStore = Pick<StepStore, 'startJob' | 'checkJob' | 'finishJob' | 'ready'>
+
 export interface StepStore {
   claimStep(
     input: Versioned & {

@@ -220,9 +220,9 @@ it('sequences', async () => {
     `select n.nspname || '.' || c.relname as name, array(select r from unnest($1::text[]) r
        where has_sequence_privilege(r, c.oid, 'usage, select, update')) as roles
      from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'S' and n.nspname in ('public', 'private') order by 1`,
-    [['anon', 'authenticated', 'service_role', 'agent_api', 'agent_step']],
+    [['anon', 'authenticated', 'service_role', 'agent_api', 'agent_step', 'agent_door']],
   )
-  cells += found.length * 5
+  cells += found.length * 6
   expect(Object.fromEntries(found.map(({ name, roles }) => [name, roles]))).toEqual(SEQUENCES)
 })
 

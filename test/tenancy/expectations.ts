@@ -13,6 +13,7 @@ export const ASKERS = [
   'service_role', // as hosted has it: BYPASSRLS, but grants come first
   'agent_api',
   'agent_step',
+  'agent_door',
 ] as const
 export type Asker = (typeof ASKERS)[number]
 
@@ -74,6 +75,7 @@ export const TABLES: Readonly<Record<string, Reaches>> = {
     service_role: { select: 'all', insert: 'own', 'insert foreign': 'own', update: 'all', delete: 'all' },
     agent_api: { select: 'bytes of runs' },
     agent_step: { select: 'bytes of runs', delete: 'none' },
+    agent_door: { select: 'bytes of runs' },
   },
   'storage.buckets': {
     anon: NO_ROWS,
@@ -84,14 +86,15 @@ export const TABLES: Readonly<Record<string, Reaches>> = {
     service_role: { select: 'all', insert: 'own', 'insert foreign': 'own', update: 'all', delete: 'all' },
     agent_api: { select: 'bytes of runs' },
     agent_step: { select: 'bytes of runs' },
+    agent_door: { select: 'bytes of runs' },
   },
 }
 
 /** Into which buckets a new object may be written; a user only below the own folder. */
 export const UPLOADS: Readonly<Record<string, readonly Asker[]>> = {
   'agent-inputs': ['alice', 'twin', 'stranger', 'service_role'],
-  'agent-workspaces': ['agent_api', 'agent_step', 'service_role'],
-  'agent-outputs': ['agent_step', 'service_role'],
+  'agent-workspaces': ['agent_api', 'agent_step', 'agent_door', 'service_role'],
+  'agent-outputs': ['agent_step', 'agent_door', 'service_role'],
 }
 
 export const SEQUENCES: Readonly<Record<string, readonly Asker[]>> = {
@@ -118,6 +121,7 @@ export const EXECUTORS = [
   'service_role',
   'agent_api',
   'agent_step',
+  'agent_door',
   'agent_front',
   'agent_engine',
 ] as const
@@ -150,9 +154,9 @@ export const API: Readonly<Record<string, { by: readonly Executor[]; bound: Bind
   agent_issue_ticket: { by: ['agent_api'], bound: 'run' },
   agent_use_ticket: { by: ['agent_api'], bound: 'ticket' },
   agent_close_ticket: { by: ['agent_api'], bound: 'ticket' },
-  agent_start_job: { by: ['agent_step'], bound: 'job' },
-  agent_check_job: { by: ['agent_step'], bound: 'job' },
-  agent_finish_job: { by: ['agent_step'], bound: 'job' },
+  agent_start_job: { by: ['agent_step', 'agent_door'], bound: 'job' },
+  agent_check_job: { by: ['agent_step', 'agent_door'], bound: 'job' },
+  agent_finish_job: { by: ['agent_step', 'agent_door'], bound: 'job' },
   agent_renew_lease: { by: ['agent_step'], bound: 'fence' },
   agent_commit_step: { by: ['agent_step'], bound: 'fence' },
   agent_release_step: { by: ['agent_step'], bound: 'fence' },
@@ -164,7 +168,7 @@ export const API: Readonly<Record<string, { by: readonly Executor[]; bound: Bind
   agent_sweep_due: { by: ['agent_step'], bound: 'system' },
   agent_configure: { by: ['agent_step'], bound: 'system' },
   agent_objects_removed: { by: ['agent_step'], bound: 'system' },
-  agent_ready: { by: ['agent_api', 'agent_step'], bound: 'nothing' },
+  agent_ready: { by: ['agent_api', 'agent_step', 'agent_door'], bound: 'nothing' },
 }
 
 /** Inner functions that others than their owner may execute; every other function of `private` is its owner's alone. */

@@ -86,7 +86,7 @@ describe('a store under a role that could step around row security', () => {
     const before = await project.sql('select count(*) from private.principals')
     await expect(store.readRun(readRun)).rejects.toMatchObject({ code: 'unavailable' })
     expect(refusals[0]?.message).toContain(words)
-    expect(refusals[0]?.message).toContain('agent_api or (step) agent_step')
+    expect(refusals[0]?.message).toContain('agent_api, (step) agent_step or (door) agent_door')
     const step = createStepStore({ ...(await options(role)), refuse })
     await expect(step.sweepDue({ limit: 1 })).rejects.toMatchObject({ code: 'unavailable' })
     // what act_as would have written
