@@ -7,7 +7,7 @@ usage() {
   cat <<'TEXT'
 knative/images/build.sh [options]
 
-  --only NAME      services, tools or egress; may be given more than once (default: services and tools)
+  --only NAME      services, tools, egress or router; may be given more than once (default: services and tools)
   --tag TAG        tag of the images (default: git's short commit, with "-dirty" after it if there are changes)
   --base IMAGE     Debian 12 to build on (default: docker.io/library/debian:12-slim)
   --tool NAME      docker, podman or buildah (default: the first that works)
@@ -15,7 +15,7 @@ knative/images/build.sh [options]
   --archive DIR    write DIR/NAME.tar (docker's format), for clusters without a registry
   --out DIR        folder of SBOMs and digests (default: DIR of --archive, else .local/images)
 
-Images: agent-functions, agent-tools and agent-egress, named dev.local/… unless pushed, of this machine's architecture.
+Images: agent-functions, agent-tools, agent-egress and agent-router, named dev.local/… unless pushed, of this machine's architecture.
 Beside each an SBOM in CycloneDX's format, NAME.cdx.json: Debian's packages in the image, and npm's in the bundles.
 TEXT
 }
@@ -38,7 +38,7 @@ done
 [ ${#only[@]} -gt 0 ] || only=(services tools)
 [ -n "$tag" ] || tag=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- || echo -dirty)
 out=${out:-${archive:-.local/images}}
-mkdir -p "$out"
+mkdir -p "$out" ${archive:+"$archive"}
 
 if [ -z "$tool" ]; then
   # a client of docker without its daemon is of no use
@@ -101,10 +101,14 @@ for name in "${only[@]}"; do
     services) image=$registry/agent-functions:$tag ;;
     tools) image=$registry/agent-tools:$tag ;;
     egress) image=$registry/agent-egress:$tag ;;
-    *) fail "no image $name: services, tools or egress" 2 ;;
+    router) image=$registry/agent-router:$tag ;;
+    *) fail "no image $name: services, tools, egress or router" 2 ;;
   esac
   build "$image" "$name"
-  bundled=$([ "$name" = egress ] || npm sbom --sbom-format cyclonedx --omit dev)
+  case $name in
+    services | tools) bundled=$(npm sbom --sbom-format cyclonedx --omit dev) ;;
+    *) bundled= ;;
+  esac
   packages "$image" | BUNDLED=$bundled node knative/images/sbom.mjs "$image" >"$out/$name.cdx.json"
   [ -z "$archive" ] || save "$image" "$archive/$name.tar"
   [ -z "$push" ] || send "$image" "$out/$name.digest"

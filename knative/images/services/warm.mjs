@@ -80,7 +80,7 @@ async function serve(target, port) {
   return text
 }
 
-const targets = ['', 'execute', 'status', 'logs', 'step']
+const targets = ['', 'execute', 'status', 'logs', 'step', 'door']
 for (const [index, target] of targets.entries()) await serve(target, 18_080 + index)
 
 const imports = (await readdir(chunks)).map((name) => `await import(${JSON.stringify(join(chunks, name))})`)
