@@ -26,6 +26,7 @@ export const entries: readonly Entry[] = [
   ...['execute', 'status', 'logs', 'step'].map((name) => ({ name, source: `functions/${name}/index.ts` })),
   { name: 'index', source: 'functions/index.ts' },
   { name: 'runner', source: 'shared/runner/main.ts', isAlone: true },
+  { name: 'executor', source: 'shared/runner/executor.ts', isAlone: true },
 ]
 
 export interface BuildOptions {

@@ -65,11 +65,11 @@ async function upload(
 async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256')
   try {
-    await pipeline(readFileStream(path), hash)
+    await pipeline(await readFileStream(path), hash)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
     await chmod(path, 0o600)
-    await pipeline(readFileStream(path), hash)
+    await pipeline(await readFileStream(path), hash)
   }
   return hash.digest('hex')
 }

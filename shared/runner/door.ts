@@ -3,6 +3,7 @@ import type { JobOutputAnswer, JobOutputRequest, JobResultRequest } from '../con
 import type { RunnerJob } from './job.ts'
 import { REQUEST_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS } from './limits.ts'
 import { readFileStream } from './read-file-stream.ts'
+import { Refusal } from './refusal.ts'
 
 /** An answer that trying again does not change. */
 export class DoorError extends Error {
@@ -25,7 +26,7 @@ const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([408, 425, 429])
 interface Call {
   method: 'GET' | 'POST' | 'PUT'
   path: string
-  body?: () => BodyInit
+  body?: () => BodyInit | Promise<BodyInit>
   headers?: Record<string, string>
   timeoutSeconds: number
   maxBytes: number
@@ -64,7 +65,7 @@ export class Door {
       {
         method: 'PUT',
         path: `blob/${file.sha256}`,
-        body: () => Readable.toWeb(readFileStream(file.path)) as BodyInit,
+        body: async () => Readable.toWeb(await readFileStream(file.path)) as BodyInit,
         headers: { 'content-type': 'application/octet-stream', 'content-length': String(file.size) },
         timeoutSeconds: TRANSFER_TIMEOUT_SECONDS,
         maxBytes: ANSWER_BYTES,
@@ -111,7 +112,7 @@ export class Door {
       } catch (error) {
         if (error instanceof DoorError && error.status < 500 && !RETRYABLE_STATUSES.has(error.status))
           throw error
-        if (signal.aborted) throw error
+        if (signal.aborted || error instanceof Refusal) throw error
         const asked = error instanceof RetryLater ? error.seconds * 1000 : 0
         const waitMs = Math.min(Math.max(delayMs, asked), LONGEST_DELAY_MS)
         if (Date.now() + waitMs > this.#deadline) throw error
@@ -123,7 +124,7 @@ export class Door {
 
   async #once(call: Call, signal: AbortSignal): Promise<Buffer> {
     const leftMs = Math.max(this.#deadline - Date.now(), 1)
-    const body = call.body?.()
+    const body = await call.body?.()
     const response = await fetch(`${this.#base}/${call.path}`, {
       method: call.method,
       headers: { ...call.headers, authorization: `Bearer ${this.#token}` },

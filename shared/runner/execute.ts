@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { type FileHandle, open } from 'node:fs/promises'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import type { JobOutcome } from '../contract/job.ts'
@@ -7,15 +8,16 @@ import { confine } from './confine.ts'
 import type { Confinement } from './confinement.ts'
 import { KeptOutput } from './kept-output.ts'
 import { OUTPUT_FLOOD_BYTES } from './limits.ts'
+import { isOutcome } from './outcome.ts'
 import { openOutputPipes } from './output-pipe.ts'
-import { kill, killAll, listStrays, listTree, type Process, readProcess } from './processes.ts'
-import { watchMemory } from './watch-memory.ts'
+import { kill, killAll, listProcesses, listStrays, listTree, type Process, readProcess } from './processes.ts'
+import { countMemoryKills, watchMemory } from './watch-memory.ts'
 
 export interface ExecuteOptions {
   confinement: Confinement
   box: Box
-  /** File descriptor of the tool's standard input; undefined gives it none. */
-  stdin: number | undefined
+  /** Path of the file that is the tool's standard input; undefined gives it none. */
+  stdin: string | undefined
   timeoutSeconds: number
   outputBytes: number
   /** Gives the tool pipes that it can open by name (output-pipe.ts). Not in a worker thread: it would close them a second time. */
@@ -36,8 +38,20 @@ export interface Execution {
 
 /** Runs the tool and resolves when it and every process it started are gone. Rejects when the sandbox cannot be set up. */
 export async function execute(options: ExecuteOptions): Promise<Execution> {
+  const stdin = options.stdin === undefined ? undefined : await open(options.stdin, 'r')
+  try {
+    return await executeWith(options, stdin)
+  } finally {
+    await stdin?.close()
+  }
+}
+
+async function executeWith(options: ExecuteOptions, stdin: FileHandle | undefined): Promise<Execution> {
   const { box, confinement } = options
+  // Its processes are not held by a namespace of their own: they must be found.
+  const isOpen = confinement === 'none' || confinement === 'pod'
   const wrapped = confine(confinement, box)
+  const killedBefore = await countMemoryKills()
   const [command = '', ...argv] = wrapped.argv
   const started = performance.now()
   const pipes = options.namedPipes
@@ -47,9 +61,9 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
     cwd: wrapped.cwd,
     env: wrapped.env,
     // Unconfined: an own process group, so that the group can be killed; a sandbox dies with its first process.
-    detached: confinement === 'none',
+    detached: isOpen,
     stdio: [
-      options.stdin ?? 'ignore',
+      stdin?.fd ?? 'ignore',
       pipes?.stdout.writeEnd ?? 'pipe',
       pipes?.stderr.writeEnd ?? 'pipe',
       'pipe',
@@ -63,7 +77,7 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
     stderr: pipes?.stderr.stream ?? child.stderr,
   }
   const kept = { stdout: new KeptOutput(options.outputBytes), stderr: new KeptOutput(options.outputBytes) }
-  const strays = confinement === 'none' ? () => listStrays(box.directories.root) : undefined
+  const strays = isOpen ? findStrays(confinement, box) : undefined
   let stopped: JobOutcome | undefined
   let leftovers: Promise<Process[]> = Promise.resolve([])
 
@@ -73,7 +87,7 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
     const { pid } = child
     if (pid === undefined) return
     // The tree is listed first: once the first process is gone its children belong to nobody we know.
-    leftovers = listTree(pid).finally(() => (confinement === 'none' ? kill(-pid) : kill(pid)))
+    leftovers = listTree(pid).finally(() => (isOpen ? kill(-pid) : kill(pid)))
   }
 
   let received = 0
@@ -118,7 +132,7 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
     options.signal.removeEventListener('abort', onAbort)
   }
   const durationMs = Math.round(performance.now() - started)
-  if (confinement === 'none' && child.pid !== undefined) kill(-child.pid)
+  if (isOpen && child.pid !== undefined) kill(-child.pid)
   const first = await firstProcess(await settle(status, ''))
   const gone = await killAll([...(await leftovers), ...first], strays)
   await settle(Promise.all([ended(streams.stdout), ended(streams.stderr)]), undefined)
@@ -131,8 +145,11 @@ export async function execute(options: ExecuteOptions): Promise<Execution> {
     )
   }
   const stderr = kept.stderr.text()
+  // Only a container counts for this tool alone.
+  const isKilledForMemory =
+    confinement === 'pod' && exit.code !== 0 && (await countMemoryKills()) > killedBefore
   return {
-    outcome: stopped ?? exitOutcome(exit, stderr),
+    outcome: stopped ?? (isKilledForMemory ? { kind: 'out_of_memory' } : exitOutcome(exit, stderr)),
     stdout: kept.stdout.text(),
     stderr,
     truncated: kept.stdout.truncated || kept.stderr.truncated,
@@ -160,8 +177,10 @@ function exitOutcome(
   return { kind: 'killed', signal }
 }
 
-function isOutcome(value: unknown): value is JobOutcome {
-  return typeof value === 'object' && value !== null && 'kind' in value
+/** In a container everything but its first process is the tool's, wherever it went. */
+function findStrays(confinement: Confinement, box: Box): () => Promise<Process[]> {
+  if (confinement !== 'pod' || process.pid !== 1) return () => listStrays(box.directories.root)
+  return async () => (await listProcesses()).filter(({ pid, zombie }) => pid !== process.pid && !zombie)
 }
 
 async function waitForExit(

@@ -1,6 +1,9 @@
 import type { Confinement } from './confinement.ts'
 
-/** What a runner is told on stdin: one JSON line. Never in argv or the environment, which /proc shows to others. */
+/**
+ * What a runner is told: one JSON line on stdin or, in a pod, in RUNNER_JOB. Elsewhere never in argv or the environment, which /proc
+ * shows to others; in a pod nobody else sees the runner's /proc.
+ */
 export interface RunnerJob {
   door_url: string
   run_id: string
@@ -15,7 +18,7 @@ export interface RunnerJob {
   lifeline: boolean
 }
 
-const CONFINEMENTS: readonly string[] = ['bubblewrap', 'namespaces', 'none'] satisfies Confinement[]
+const CONFINEMENTS: readonly string[] = ['bubblewrap', 'namespaces', 'none', 'pod'] satisfies Confinement[]
 
 /** Throws an Error that names the bad field; never shows a value, the token is among them. */
 export function parseJob(line: string): RunnerJob {
@@ -23,25 +26,24 @@ export function parseJob(line: string): RunnerJob {
   try {
     value = JSON.parse(line)
   } catch {
-    throw new Error('the job on stdin is not one line of JSON')
+    throw new Error('the job is not one line of JSON')
   }
-  if (typeof value !== 'object' || value === null) throw new Error('the job on stdin is not an object')
+  if (typeof value !== 'object' || value === null) throw new Error('the job is not an object')
   const job = value as Record<string, unknown>
   const text = (field: keyof RunnerJob): string => {
     const found = job[field]
-    if (typeof found !== 'string' || found === '') throw new Error(`the job on stdin has no ${field}`)
+    if (typeof found !== 'string' || found === '') throw new Error(`the job has no ${field}`)
     return found
   }
   const confinement = text('confinement')
-  if (!CONFINEMENTS.includes(confinement)) throw new Error('the job on stdin has an unknown confinement')
+  if (!CONFINEMENTS.includes(confinement)) throw new Error('the job has an unknown confinement')
   const stepNumber = job.step_number
   if (typeof stepNumber !== 'number' || !Number.isSafeInteger(stepNumber) || stepNumber < 0) {
-    throw new Error('the job on stdin has no step_number')
+    throw new Error('the job has no step_number')
   }
   if (!/^https?:$/.test(URL.parse(text('door_url'))?.protocol ?? ''))
-    throw new Error('the job on stdin has no http door_url')
-  if (!Number.isFinite(Date.parse(text('deadline_at'))))
-    throw new Error('the job on stdin has no deadline_at')
+    throw new Error('the job has no http door_url')
+  if (!Number.isFinite(Date.parse(text('deadline_at')))) throw new Error('the job has no deadline_at')
   return {
     door_url: text('door_url'),
     run_id: text('run_id'),

@@ -2,7 +2,7 @@ import { parseJob, type RunnerJob } from './job.ts'
 import { reportLost, runJob } from './run-job.ts'
 
 /**
- * Runs ONE tool job: reads it as a JSON line (job.ts) from stdin, does it (run-job.ts), ends. Exit status 0: the step has its
+ * Runs ONE tool job: reads it as a JSON line (job.ts) from RUNNER_JOB or stdin, does it (run-job.ts), ends. Exit status 0: the step has its
  * answer. 1: it has not, the last line on stderr says why. Logs are JSON lines on stderr, without inputs, results or tokens.
  */
 const JOB_LINE_BYTES = 64 * 1024
@@ -49,10 +49,13 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal
 let job: RunnerJob | undefined
 try {
   let ended = false
-  const line = await readLine(() => {
-    ended = true
-    if (job?.lifeline) stopFor('starter')
-  })
+  const given = process.env['RUNNER_JOB']
+  const line =
+    given ??
+    (await readLine(() => {
+      ended = true
+      if (job?.lifeline) stopFor('starter')
+    }))
   job = parseJob(line)
   if (ended && job.lifeline) stopFor('starter')
   log(`ended: ${await runJob(job, stop.signal)}`)

@@ -43,7 +43,7 @@ export function jobDirectories(root: string): JobDirectories {
 }
 
 export function placesIn(confinement: Confinement, directories: JobDirectories): Places {
-  if (confinement === 'none') {
+  if (confinement === 'none' || confinement === 'pod') {
     return {
       workspace: directories.workspace,
       program: directories.program,

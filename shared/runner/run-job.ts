@@ -8,6 +8,7 @@ import type { RunnerJob } from './job.ts'
 import { REPORT_RESERVE_SECONDS } from './limits.ts'
 import { LiveOutput } from './live-output.ts'
 import { jobDirectories } from './places.ts'
+import { POD_DIRECTORIES } from './pod.ts'
 import { Refusal } from './refusal.ts'
 import { removeDirectory } from './remove-directory.ts'
 import { restoreWorkspace } from './restore-workspace.ts'
@@ -35,13 +36,16 @@ export async function runJob(job: RunnerJob, stop: AbortSignal): Promise<Ending>
     throw error
   }
   let result: JobResultRequest
-  const directories = jobDirectories(join(job.work_root, `job-${randomBytes(8).toString('hex')}`))
+  const isPod = job.confinement === 'pod'
+  const directories = isPod
+    ? POD_DIRECTORIES
+    : jobDirectories(join(job.work_root, `job-${randomBytes(8).toString('hex')}`))
   try {
     result = await work(job, door, checkStart(answer), directories, cancel, signal)
   } catch (error) {
     result = emptyResult(outcomeOf(error))
   } finally {
-    await removeDirectory(directories.root)
+    if (!isPod) await removeDirectory(directories.root)
   }
   if (cancel.signal.aborted) return 'over'
   stop.throwIfAborted()

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, open, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import type { JobOutcome, JobStartAnswer } from '../contract/job.ts'
 import { accountFiles, type Box, type Identity, pickIdentity } from './box.ts'
@@ -6,8 +6,10 @@ import type { Confinement } from './confinement.ts'
 import { type Execution, execute } from './execute.ts'
 import { OPEN_FILES_LIMIT, PROCESS_LIMIT, WORKSPACE_WATCH_EVERY_MS } from './limits.ts'
 import { type JobDirectories, placesIn } from './places.ts'
+import { POD_SOCKET } from './pod.ts'
 import { makeProgram } from './program.ts'
 import { Refusal } from './refusal.ts'
+import { remoteExecute } from './remote-execute.ts'
 import { measureWorkspace } from './scan-workspace.ts'
 
 /** Makes the job's directories; answers the user that the tool will run as. */
@@ -15,6 +17,10 @@ export async function prepareDirectories(
   confinement: Confinement,
   directories: JobDirectories,
 ): Promise<Identity | undefined> {
+  if (confinement === 'pod') {
+    await mkdir(directories.program, { mode: 0o755 })
+    return undefined
+  }
   await mkdir(directories.root, { mode: 0o700 })
   for (const path of [directories.workspace, directories.program, directories.temporary, directories.mount]) {
     await mkdir(path)
@@ -66,6 +72,8 @@ export async function runTool(options: {
       HOME: places.home,
       TMPDIR: places.temporary,
       LANG: 'C.UTF-8',
+      USER: 'tool',
+      LOGNAME: 'tool',
       ...program.env,
     },
     memoryBytes: limits.memory_bytes,
@@ -81,21 +89,20 @@ export async function runTool(options: {
     options.maxSeconds,
   )
   const watch = watchWorkspace(directories.workspace, limits)
-  const stdin = program.onStdin ? await open(file, 'r') : undefined
   try {
-    return await execute({
-      confinement,
+    const shared = {
       box,
-      stdin: stdin?.fd,
+      stdin: program.onStdin ? file : undefined,
       timeoutSeconds,
       outputBytes: limits.output_bytes,
-      namedPipes: true,
       onOutput: options.onOutput,
       signal: AbortSignal.any([options.signal, watch.signal]),
-    })
+    }
+    return confinement === 'pod'
+      ? await remoteExecute({ ...shared, socket: POD_SOCKET })
+      : await execute({ ...shared, confinement, namedPipes: true })
   } finally {
     watch.stop()
-    await stdin?.close()
   }
 }
 

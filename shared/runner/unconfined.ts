@@ -4,11 +4,12 @@ import { findExecutable } from './places.ts'
 /**
  * No confinement: an own process group and resource limits, for machines that offer nothing else and for pods, which are the
  * sandbox themselves. A tool sees the network and every file that the runner's user may read. As root it still drops to an own
- * user. Processes are not counted by the kernel when the user is shared with others (the watchdog counts them).
+ * user. Processes are counted by the kernel only where the user is the job's own, as in a
+ * pod; the watchdog counts them anyway.
  */
-export function wrapUnconfined(box: Box): Wrapped {
+export function wrapUnconfined(box: Box, isCounted = box.identity !== undefined): Wrapped {
   const setpriv = findExecutable('setpriv')
-  const argv = limitArguments(box, box.identity !== undefined)
+  const argv = limitArguments(box, isCounted)
   const env = { ...box.env, TOOL_DIRECTORY: box.cwd }
   if (!setpriv) return { argv, cwd: box.directories.workspace, env }
   // A change of user disarms the death signal, so it is armed after it: a second setpriv.

@@ -11,6 +11,16 @@ async function ownBytes(pid: number): Promise<number> {
   return kilobytes * 1024
 }
 
+/** Processes that the kernel killed at this control group's limit, cgroup v2 or v1; 0 where nothing says so. */
+export async function countMemoryKills(): Promise<number> {
+  for (const path of ['/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control']) {
+    const text = await readFile(path, 'latin1').catch(() => '')
+    const [, count] = /^oom_kill (\d+)$/m.exec(text) ?? []
+    if (count !== undefined) return Number(count)
+  }
+  return 0
+}
+
 /**
  * Looks at the tool's process tree five times a second and calls back once when it takes too much. A cgroup would be exact, but
  * is delegated to an ordinary user only on some machines; in a pod the container's own limit stands behind this one.
