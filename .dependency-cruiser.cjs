@@ -66,6 +66,7 @@ module.exports = {
       ['jose', 'jose'],
       ['pino', 'pino'],
       ['postgres', 'pg(/|-)'],
+      ['kubernetes', '@kubernetes/'],
     ].map(([folder, name]) => ({
       name: `sdk-only-in-${folder}`,
       severity: 'error',

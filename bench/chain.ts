@@ -64,6 +64,7 @@ export function chain({ store, scheduler, textBytes, burst }: ChainOptions): Ste
       stepDeadlineSeconds: 270,
       approvalTools: new Set(),
       jobDeadlineSeconds: 60,
+      jobStartSeconds: 30,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,
       doorUrl: 'http://door.invalid',

@@ -18,6 +18,18 @@ export async function createStep(config: StepConfig): Promise<Service> {
     })
   })
   const sandbox = lazy(async () => {
+    if (config.sandbox === 'kubernetes') {
+      const { createKubernetesSandbox } = await import('../../shared/adapters/kubernetes/sandbox.ts')
+      return createKubernetesSandbox({
+        namespace: config.sandboxNamespace,
+        image: config.toolImage,
+        doorAddress: config.doorAddress,
+        runtimeClass: config.toolRuntimeClass,
+        hostUsers: config.toolHostUsers,
+        proxyUrl: config.toolProxyUrl,
+        cpuMillicores: config.toolCpuMillicores,
+      })
+    }
     const { createLocalSandbox } = await import('../../shared/adapters/local/sandbox.ts')
     return createLocalSandbox({ url: config.sandboxUrl, token: config.sandboxToken })
   })
@@ -51,6 +63,7 @@ export async function createStep(config: StepConfig): Promise<Service> {
       jobDeadlineSeconds: config.jobDeadlineSeconds,
       maxTokens: config.maxTokens,
       maxFileBytes: config.maxBlobBytes,
+      jobStartSeconds: config.jobStartSeconds,
       doorUrl: config.doorUrl || `${config.publicBaseUrl}/agent/step/job`,
       secret: config.agentSecret,
     },

@@ -61,6 +61,23 @@ describe('readConfig', () => {
     expect(text).not.toMatch(/hunter2|too-short-secret|AGENT_MODEL/)
   })
 
+  it('asks for what the chosen sandbox needs, and for nothing of the other', () => {
+    const daemon = { SANDBOX_URL: '', SANDBOX_TOKEN: '' }
+    expect(faultsOf(() => testConfig('step', daemon))).toMatch(
+      /SANDBOX_URL is missing.*\n.*SANDBOX_TOKEN is missing/,
+    )
+    const kubernetes = { ...daemon, SANDBOX: 'kubernetes' }
+    expect(faultsOf(() => testConfig('step', kubernetes))).toContain('TOOL_IMAGE is missing')
+    expect(testConfig('step', { ...kubernetes, TOOL_IMAGE: 'tools:1' })).toMatchObject({
+      sandboxNamespace: 'agents-sandbox',
+      toolHostUsers: true,
+      jobStartSeconds: 300,
+    })
+    expect(faultsOf(() => testConfig('step', { DOOR_ADDRESS: 'door.example' }))).toContain(
+      'must be an IP address',
+    )
+  })
+
   it.each([
     [{ issuer: 'i', user_id: 'sub', hs256_secret: 'x'.repeat(40) }, 'until'],
     [{ issuer: 'i', user_id: 'sub', hs256_secret: 'hunter2hunter2', until: '2030-01-01' }, 'hs256_secret'],

@@ -71,6 +71,18 @@ export function readConfig<T extends ServiceName>(
   }
   if (values.store === 'postgres' && values.databaseUrl === '')
     faults.push(`DATABASE_URL is missing: ${common.databaseUrl.purpose}`)
+  faults.push(...missingWith(values.sandbox, values))
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze(values) as unknown as Configs[T]
+}
+
+/** What the chosen sandbox cannot do without. */
+function missingWith(sandbox: unknown, values: Readonly<Record<string, unknown>>): string[] {
+  const needed: Setting<unknown>[] = []
+  if (sandbox === 'daemon') needed.push(step.sandboxUrl, step.sandboxToken)
+  if (sandbox === 'kubernetes') needed.push(step.toolImage)
+  const names = new Map(Object.entries<Setting<unknown>>(step).map(([name, { env }]) => [env, name]))
+  return needed
+    .filter(({ env }) => values[names.get(env) ?? ''] === '')
+    .map(({ env, purpose }) => `${env} is missing: ${purpose}`)
 }

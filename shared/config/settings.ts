@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import * as z from 'zod'
 import { TOOL_TYPES } from '../core/run.ts'
 import { issuersSchema } from './issuers.ts'
@@ -274,13 +275,49 @@ export const step = {
   anthropicBaseUrl: setting('ANTHROPIC_BASE_URL', 'address of the model', url, 'https://api.anthropic.com'),
   model: setting('AGENT_MODEL', 'name of the model', text, 'claude-sonnet-5-5'),
   maxTokens: setting('AGENT_MAX_TOKENS', 'tokens of one answer of the model', whole(256, 200_000), 32_000),
-  sandboxUrl: setting('SANDBOX_URL', 'jobs daemon that runs tools', url),
-  sandboxToken: setting('SANDBOX_TOKEN', 'secret of the jobs daemon', text),
+  sandbox: setting(
+    'SANDBOX',
+    'what runs tools: daemon (the local stack) or kubernetes (a Job for each call)',
+    z.enum(['daemon', 'kubernetes']),
+    'daemon',
+  ),
+  sandboxUrl: setting('SANDBOX_URL', 'with SANDBOX=daemon: jobs daemon that runs tools', url, ''),
+  sandboxToken: setting('SANDBOX_TOKEN', 'with SANDBOX=daemon: secret of the jobs daemon', text, ''),
+  sandboxNamespace: setting('SANDBOX_NAMESPACE', 'namespace of tool jobs', text, 'agents-sandbox'),
+  toolImage: setting('TOOL_IMAGE', 'with SANDBOX=kubernetes: image of tool jobs', text, ''),
   doorUrl: setting(
     'DOOR_URL',
-    'job routes that tool jobs call, where another service than step has them (FUNCTION_TARGET=door)',
+    'address of the job routes as jobs reach them; unset: PUBLIC_BASE_URL/agent/step/job',
     url,
     '',
+  ),
+  doorAddress: setting(
+    'DOOR_ADDRESS',
+    "IP address of the door's host; with it tool jobs have no DNS, through which data could leave",
+    z.string().refine((value) => isIP(value) !== 0, 'must be an IP address'),
+    '',
+  ),
+  toolRuntimeClass: setting('TOOL_RUNTIME_CLASS', 'RuntimeClass of tool jobs, such as gvisor', text, ''),
+  toolHostUsers: setting(
+    'TOOL_HOST_USERS',
+    'false gives each tool job a user namespace, where the nodes can (true or false)',
+    flag,
+    true,
+  ),
+  toolProxyUrl: setting('TOOL_PROXY_URL', 'egress proxy of tools; unset: no internet', url, ''),
+  // Half of what a small node has to give; a job's runner takes 250 more.
+  toolCpuMillicores: setting(
+    'TOOL_CPU_MILLICORES',
+    'thousandths of a core for a tool',
+    whole(50, 64_000),
+    1000,
+  ),
+  // A new node takes two to three minutes; nobody waits longer for a tool that may never start.
+  jobStartSeconds: setting(
+    'JOB_START_SECONDS',
+    'time after which a tool job that has not started is given up',
+    whole(10, 86_400),
+    300,
   ),
   agentSecret: setting('AGENT_SECRET', 'derives job tokens and receipts', secret),
   sweepSecret: setting('SWEEP_SECRET', 'signs POST /agent/step/sweep', secret),

@@ -49,6 +49,8 @@ export interface StepSettings {
   approvalTools: ReadonlySet<string>
   /** Wall time of one tool job, transfer of files included. */
   jobDeadlineSeconds: number
+  /** A job that has not started by then is given up. */
+  jobStartSeconds: number
   maxTokens: number
   maxFileBytes: number
   /** Base URL of the job routes that runners call. */

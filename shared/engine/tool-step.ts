@@ -1,5 +1,6 @@
 import { JOB_CHECK_SECONDS, JOB_GRACE_SECONDS } from '../core/limits.ts'
 import { modelStep } from '../core/steps.ts'
+import type { JobState } from '../ports/sandbox.ts'
 import type { BurstClaim, Claim, CommitAnswer, StepCommit, WorkspaceFile } from '../ports/store.ts'
 import { TOOLS } from '../tools/registry.ts'
 import type { InlineResult, Workspace } from '../tools/tool.ts'
@@ -86,8 +87,18 @@ export async function checkJob(deps: StepDeps, claim: Claim): Promise<CommitAnsw
     await deps.sandbox.remove(name)
     return deps.store.commitStep({
       ...step,
-      commit: failedTool('TOOL_TIMEOUT', 'The tool did not end within its time and was stopped.'),
+      commit: failedTool(
+        'TOOL_TIMEOUT',
+        state.state === 'pending'
+          ? `The tool did not start within its time${because(state)}.`
+          : 'The tool did not end within its time and was stopped.',
+      ),
     })
+  }
+  if (state.state === 'pending' && isGivenUp(deps, state)) {
+    await deps.sandbox.remove(name)
+    const text = `The tool's job did not start${because(state)}. Nothing of it was run.`
+    return deps.store.commitStep({ ...step, commit: failedTool('TOOL_NOT_STARTED', text) })
   }
   if (state.state === 'missing' && !confirmed) return startJob(deps, claim)
   if (state.state === 'pending' || state.state === 'running') {
@@ -107,6 +118,16 @@ export async function checkJob(deps: StepDeps, claim: Claim): Promise<CommitAnsw
       `The tool's job was lost: ${reason}. Nothing is known about what it did.`,
     ),
   })
+}
+
+type Pending = Extract<JobState, { state: 'pending' }>
+
+function isGivenUp(deps: StepDeps, { isHopeless, waitedSeconds }: Pending): boolean {
+  return isHopeless === true || (waitedSeconds ?? 0) >= deps.settings.jobStartSeconds
+}
+
+function because({ reason }: Pending): string {
+  return reason === undefined ? '' : ` (${reason})`
 }
 
 /** A tool call that failed is a result like any other: the model reads it and goes on. */

@@ -7,7 +7,7 @@ export interface SandboxFixture {
   sandbox: Sandbox
   /** A new job that the door knows: `long` runs until it is removed, `short` prints and ends, `lost` has a door that knows it not. */
   job(kind: 'long' | 'short' | 'lost'): JobSpec
-  /** Results that the door got for the job. */
+  /** Results that the door got for the job, other than `lost`. */
   results(job: JobSpec): number
   /** How often the job's runner asked for its input. */
   starts(job: JobSpec): number
@@ -35,7 +35,7 @@ export function sandboxSuite(name: string, fixture: () => SandboxFixture): void 
       const long = job('long')
       await sandbox.create(long)
       await expect.poll(() => starts(long), { timeout: 20_000 }).toBe(1)
-      expect(await state(long)).toBe('running')
+      await expect.poll(() => state(long), { timeout: 20_000 }).toBe('running')
       await sandbox.remove(long.name)
       expect(await state(long)).toBe('missing')
       expect(results(long)).toBe(0)

@@ -17,13 +17,25 @@ export interface JobSpec {
 
 export type JobState =
   | { state: 'missing' }
-  | { state: 'pending' | 'running' }
+  | {
+      state: 'pending'
+      /** Why it has not started, in words for a person. */
+      reason?: string
+      /** Since it was made. */
+      waitedSeconds?: number
+      /** No waiting makes it start. */
+      isHopeless?: boolean
+    }
+  | { state: 'running' }
   | { state: 'succeeded' | 'failed'; reason: string }
 
 export interface Sandbox {
   /** Idempotent by name. Rejects (AppError `unavailable`) when it is not known whether the job exists. */
   create(job: JobSpec): Promise<'created' | 'exists'>
   inspect(name: string): Promise<JobState>
-  /** Stops the job with its whole process tree and forgets it; a missing job is fine. */
+  /**
+   * Stops the job with its whole process tree and forgets it; a missing job is fine. Its runner may still report that it was lost,
+   * but no result.
+   */
   remove(name: string): Promise<void>
 }

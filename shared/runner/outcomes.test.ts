@@ -135,7 +135,7 @@ describe.each(variants)('a job in $confinement (ordinary user: $asUser)', (varia
     const result = await shell(
       'env | cut -d= -f1 | sort | tr "\\n" " "; cat; touch "$HOME/a" "$TMPDIR/b" && echo ok',
     )
-    expect(result.stdout.replace('SHLVL ', '')).toBe('HOME LANG PATH PWD TMPDIR _ ok\n')
+    expect(result.stdout.replace('SHLVL ', '')).toBe('HOME LANG LOGNAME PATH PWD TMPDIR USER _ ok\n')
     expect(result.files.put).toEqual([])
   })
 

@@ -86,6 +86,7 @@ export async function memoryDoors({ env = {}, fault, limits = {} }: Options = {}
       stepDeadlineSeconds: 60,
       approvalTools: new Set(),
       jobDeadlineSeconds: 60,
+      jobStartSeconds: 30,
       maxTokens: 1000,
       maxFileBytes: config.maxBlobBytes,
       doorUrl: `${config.publicBaseUrl}/agent/step/job`,

@@ -131,6 +131,7 @@ export class World {
         burst: { steps: this.#scenario.burst ?? 1, ms: 10_000 },
         approvalTools: new Set(this.#scenario.approvalTools),
         jobDeadlineSeconds: 60,
+        jobStartSeconds: 30,
         maxTokens: 1000,
         maxFileBytes: 1_000_000,
         doorUrl: 'http://door.invalid',

@@ -116,6 +116,7 @@ export async function engine(
       stepDeadlineSeconds: 20,
       approvalTools: new Set(approvalTools),
       jobDeadlineSeconds: 60,
+      jobStartSeconds: 30,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,
       doorUrl: 'http://door.invalid',

@@ -310,6 +310,34 @@ describe('faults', () => {
     expect(JSON.stringify(e.model.requests.at(-1)?.messages.at(-1))).toContain('lost')
   })
 
+  it('a job that does not start is waited for, then given up with its reason; a hopeless one at once', async () => {
+    const { inspect } = e.deps.sandbox
+    for (const [waits, given, told] of [
+      [{ waitedSeconds: 29, reason: 'no place' }, { waitedSeconds: 30, reason: 'no place' }, 'no place'],
+      [{ reason: 'new' }, { isHopeless: true, reason: 'the name of its image is not valid' }, 'not valid'],
+    ] as const) {
+      respond = script([[call('shell', { command: 'x' })], [say('End.')]])
+      const { run, publications } = await e.create(principal())
+      await e.scheduler.publish(publications)
+      await e.drain()
+      const due = `update public.agent_task_queue set due_at = now() where run_id = $1`
+      e.deps.sandbox.inspect = async () => ({ state: 'pending', ...waits })
+      await e.project.sql(due, [run.id])
+      await e.deliver({ run_id: run.id, step_number: 2 })
+      expect(e.jobs.has(`run-${run.id}-2`)).toBe(true)
+      e.deps.sandbox.inspect = async () => ({ state: 'pending', ...given })
+      await e.project.sql(due, [run.id])
+      await e.deliver({ run_id: run.id, step_number: 2 })
+      expect(e.removed).toContain(`run-${run.id}-2`)
+      e.deps.sandbox.inspect = inspect
+      await e.drain()
+      expect(await e.run(run.id)).toMatchObject({ status: 'completed', failed_steps: 1 })
+      const answer = JSON.stringify(e.model.requests.at(-1)?.messages.at(-1))
+      expect(answer).toContain('did not start')
+      expect(answer).toContain(told)
+    }
+  })
+
   it('the same callback again gets the same answer, another body is refused, a wrong token is nobody', async () => {
     respond = script([[call('shell', { command: 'x' })], [say('End.')]])
     const { run, publications } = await e.create(principal())

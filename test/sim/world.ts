@@ -107,6 +107,7 @@ export async function runWorld(
       stepDeadlineSeconds,
       approvalTools: new Set(),
       jobDeadlineSeconds: 60,
+      jobStartSeconds: 30,
       maxTokens: 1000,
       maxFileBytes: 1_000_000,
       doorUrl: 'http://door.invalid',
