@@ -3,7 +3,7 @@ const layer = (name, path, allowed) => ({
   name,
   severity: 'error',
   from: { path, pathNot: '\\.(test|suite)\\.ts$' },
-  to: { path: '^(shared|functions|dev|test|client|bench)/', pathNot: allowed },
+  to: { path: '^(shared|functions|dev|test|client|bench|knative)/', pathNot: allowed },
 })
 
 module.exports = {
@@ -31,6 +31,11 @@ module.exports = {
     layer('config-reads-core', '^shared/config/', ['^shared/(core|config)/']),
     layer('runner-stands-alone', '^shared/runner/', ['^shared/(core|contract|runner)/']),
     layer('functions-apart', '^functions/([^/]+)/', ['^shared/', '^functions/$1/']),
+    layer('deploying-knows-settings', '^knative/', [
+      '^shared/(core|config)/',
+      '^knative/',
+      '^dev/postgres/(migrate|role-lock).ts$',
+    ]),
     layer('product-knows-no-stack', '^(shared|functions|client)/', ['^(shared|functions|client)/']),
     {
       name: 'client-imports-types',
@@ -49,7 +54,7 @@ module.exports = {
     {
       name: 'client-for-others',
       severity: 'error',
-      from: { path: '^(shared|functions|dev|test|bench)/', pathNot: '\\.test\\.ts$' },
+      from: { path: '^(shared|functions|dev|test|bench|knative)/', pathNot: '\\.test\\.ts$' },
       to: { path: '^client/' },
     },
     {

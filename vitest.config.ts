@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['{shared,functions,dev,client,test}/**/*.test.ts'],
+    include: ['{shared,functions,dev,client,test,knative}/**/*.test.ts'],
     globalSetup: ['test/postgres.setup.ts'],
     // Files share a process: isolation costs a second a file and buys nothing where no module keeps state.
     pool: 'threads',

@@ -12,6 +12,8 @@ const programs = {
   test: 'dev/test.ts',
   build: 'dev/build.ts',
   bench: 'bench/main.ts',
+  secrets: 'knative/deploy/setup-secrets.ts',
+  deploy: 'knative/deploy/deploy.ts',
   contract: 'test/contract/main.ts',
   model: 'test/model/main.ts',
   sim: 'test/sim/main.ts',

@@ -25,6 +25,7 @@ const CHECKS: readonly { name: string; command: string[]; node?: boolean }[] = [
       'test',
       'bench',
       'client',
+      'knative',
     ],
     node: true,
   },
