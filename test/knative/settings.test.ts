@@ -55,8 +55,7 @@ describe.skipIf(!hasKubectl)('settings', () => {
           'data'
         ],
       )
-    // step is known in full once it can be told to use Kubernetes
-    for (const service of SERVICES.filter((one) => one !== 'step' || 'sandbox' in step)) {
+    for (const service of SERVICES) {
       const name = `agent-${service}`
       const pod = workloads(resources).find((one) => one.name === name)?.pod
       if (pod === undefined) throw new Error(`no ${name}`)
