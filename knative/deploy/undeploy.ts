@@ -56,6 +56,7 @@ export async function undeploy(
       JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
     )
   screen.line(`${items.length} objects removed`)
+  await waitForPods(kubectl, namespace, screen)
   if (withSecrets) {
     await kubectl.must([
       'delete',
@@ -79,6 +80,24 @@ export async function undeploy(
     await kubectl.must(['delete', 'namespace', metadata.name, '--wait', '--timeout=300s'])
     screen.line(`Namespace ${metadata.name} removed`)
   }
+}
+
+/** Requests that are in flight may end: a pod has as long as its function's timeout. */
+async function waitForPods(kubectl: Kubectl, namespace: string, screen: Screen): Promise<void> {
+  const selector = `serving.knative.dev/service in (${FUNCTIONS.join(',')})`
+  const { stdout } = await kubectl.run([
+    'get',
+    'pods',
+    '--namespace',
+    namespace,
+    '--selector',
+    selector,
+    '--output=name',
+  ])
+  const pods = stdout.split('\n').filter((name) => name !== '')
+  if (pods.length === 0) return
+  screen.line(`${pods.length} pods end (5 minutes at most)`)
+  await kubectl.run(['wait', '--for=delete', '--namespace', namespace, '--timeout=330s', ...pods])
 }
 
 /** What a namespace has by itself, or what goes with what was just removed. */
