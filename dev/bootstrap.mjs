@@ -20,6 +20,7 @@ const programs = {
   crash: 'test/crash/main.ts',
   chaos: 'test/chaos/main.ts',
   mutations: 'test/mutations/main.ts',
+  cluster: 'test/cluster/main.ts',
 }
 /** An install takes 20 s to 2 min; a waiting second command should outlast a slow one. */
 const INSTALL_WAIT_MS = 10 * 60_000

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { type ChatCompletionRequest, createServer } from '@copilotkit/aimock'
 import type { ModelMessage } from '../../shared/ports/model.ts'
-import { respond } from './respond.ts'
+import { respond as script } from './respond.ts'
 import type { ScriptRequest, ScriptTurn } from './script.ts'
 
 /** Characters of one streamed piece. Programs are long and are skimmed, answers are short and are read. */
@@ -22,12 +22,12 @@ export interface ScriptedModel {
 /**
  * Anthropic's Messages API on loopback with the script behind it.
  * `port`: default a free one. `tokensPerSecond`: pieces a second, default 100 (the demonstration streams for about 6 s);
- * Infinity for tests.
+ * Infinity for tests. `respond`: another script.
  */
 export async function startScriptedModel(
-  options: { port?: number; tokensPerSecond?: number } = {},
+  options: { port?: number; tokensPerSecond?: number; respond?: (request: ScriptRequest) => ScriptTurn } = {},
 ): Promise<ScriptedModel> {
-  const { port = 0, tokensPerSecond = 100 } = options
+  const { port = 0, tokensPerSecond = 100, respond = script } = options
   const paced = Number.isFinite(tokensPerSecond) && tokensPerSecond > 0
   const pace = paced ? { streamingProfile: { ttft: 80, tps: tokensPerSecond } } : {}
   const isAnswer = (request: ChatCompletionRequest) => respond(toScriptRequest(request)).call === undefined

@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const { values, positionals } = parseArgs({
+  options: { help: { type: 'boolean', short: 'h', default: false } },
+  allowPositionals: true,
+})
+if (values.help) {
+  console.log(`npm run test:cluster [-- NAME …]   tests on the cluster that KUBECONFIG names; NAME: only files whose name holds it
+
+The cluster needs Knative Serving, Gateway API and an enforcer of network policies; its namespaces agents and agents-sandbox are
+emptied. The local stack (Postgres, Auth, Storage, Redis, QStash, model) runs on this machine. Where they are:
+  CLUSTER_TOOLS         folder with the programs load IMAGE.tar and expose PORT (default ../shared/cluster)
+  CLUSTER_HOST          this machine as pods reach it (default 10.90.0.1)
+  CLUSTER_PUBLIC_URL    the gateway as this machine reaches it (default http://localhost:8080)
+  CLUSTER_OVERLAY       (default knative/overlays/test)
+  CLUSTER_LOCAL_GATEWAY NAMESPACE/SERVICE of Knative's cluster-local gateway (default ingress/local)
+  CLUSTER_BASE_IMAGE    Debian 12 to build the images on (default dev.local/debian-base:12)
+  CLUSTER_IMAGE_TAG     images with this tag are on the cluster already: they are neither built nor loaded`)
+  process.exit(0)
+}
+if (!process.env['KUBECONFIG']) {
+  console.log('test:cluster skipped: KUBECONFIG names no cluster')
+  process.exit(0)
+}
+const child = spawn(
+  process.execPath,
+  [
+    join(ROOT, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--config',
+    join(import.meta.dirname, 'vitest.config.ts'),
+    ...positionals,
+  ],
+  { cwd: ROOT, stdio: 'inherit' },
+)
+child.on('exit', (code) => {
+  process.exitCode = code ?? 1
+})
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))

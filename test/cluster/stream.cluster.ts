@@ -1,0 +1,131 @@
+import { request } from 'node:http'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { createRun, type User, untilStatus } from '../system/kit.ts'
+import { figure } from './figure.ts'
+import { install } from './installation.ts'
+import { commandsPrompt } from './model.ts'
+import { follow, readStream } from './read-stream.ts'
+import { kubectl, kubectlJson } from './run.ts'
+import { newUser } from './user.ts'
+
+/** Knative ends every request after timeoutSeconds, streams included. Short limits show what happens when they are reached. */
+const LIMIT_SECONDS = 20
+
+let user: User
+
+beforeAll(async () => {
+  await install()
+  user = await newUser('stream')
+}, 600_000)
+afterAll(async () => {
+  // the next apply brings back what the overlay says
+  await install()
+}, 300_000)
+
+async function patch(
+  name: string,
+  spec: Record<string, unknown>,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const service = await kubectlJson<{
+    spec: { template: { spec: { containers: { env: { name: string; value: string }[] }[] } } }
+  }>(['get', 'ksvc', name, '-n', 'agents'])
+  const kept = (service.spec.template.spec.containers[0]?.env ?? []).filter(
+    (variable) => !(variable.name in env),
+  )
+  const operations = [
+    ...Object.entries(spec).map(([field, value]) => ({
+      op: 'replace',
+      path: `/spec/template/spec/${field}`,
+      value,
+    })),
+    {
+      op: 'replace',
+      path: '/spec/template/spec/containers/0/env',
+      value: [...kept, ...Object.entries(env).map(([variable, value]) => ({ name: variable, value }))],
+    },
+  ]
+  await kubectl(['patch', 'ksvc', name, '-n', 'agents', '--type=json', '-p', JSON.stringify(operations)])
+  await kubectl(['wait', `ksvc/${name}`, '-n', 'agents', '--for=condition=Ready', '--timeout=120s'])
+  const { status } = await kubectlJson<{
+    status: { latestCreatedRevisionName: string; latestReadyRevisionName: string }
+  }>(['get', 'ksvc', name, '-n', 'agents'])
+  expect(status.latestReadyRevisionName).toBe(status.latestCreatedRevisionName)
+}
+
+test('timeoutSeconds ends a stream that does not end itself; the reader goes on where it was and misses nothing', async () => {
+  await patch(
+    'agent-logs',
+    { timeoutSeconds: LIMIT_SECONDS, responseStartTimeoutSeconds: LIMIT_SECONDS },
+    { STREAM_MAX_SECONDS: '280', STREAM_HEARTBEAT_SECONDS: '5', SHUTDOWN_SECONDS: '10' },
+  )
+  const runId = await createRun(user, {
+    prompt: commandsPrompt(['sleep 25; echo one', 'sleep 25; echo two']),
+  })
+  const stop = new AbortController()
+  const following = follow(user, runId, stop.signal)
+  await untilStatus(user, runId, 'completed', 240_000)
+  const timer = setTimeout(() => stop.abort(), 60_000)
+  const { ends, ids } = await following
+  clearTimeout(timer)
+  const longest = Math.max(...ends.map(({ seconds }) => seconds))
+  const whole = await readStream(user, runId)
+  figure('a stream past the limit of the platform', {
+    timeoutSeconds: LIMIT_SECONDS,
+    connections: ends.length,
+    'longest, s': longest,
+    'cut by the platform': ends.filter(({ fault }) => fault !== undefined).length,
+    events: ids.length,
+    'missing or twice': Math.abs(new Set(ids).size - whole.events.length) + ids.length - new Set(ids).size,
+  })
+  expect(ends.length).toBeGreaterThan(2)
+  expect(longest).toBeLessThan(LIMIT_SECONDS + 3)
+  expect(longest).toBeGreaterThan(LIMIT_SECONDS - 3)
+  expect(ids).toEqual(whole.events.map(({ id }) => id))
+}, 400_000)
+
+test('a stream ends itself before the platform does, with everything told and no connection broken', async () => {
+  await patch(
+    'agent-logs',
+    { timeoutSeconds: LIMIT_SECONDS, responseStartTimeoutSeconds: LIMIT_SECONDS },
+    { STREAM_MAX_SECONDS: '12', STREAM_HEARTBEAT_SECONDS: '5', SHUTDOWN_SECONDS: '10' },
+  )
+  const runId = await createRun(user, { prompt: commandsPrompt(['sleep 30; echo one']) })
+  const stop = new AbortController()
+  const following = follow(user, runId, stop.signal)
+  await untilStatus(user, runId, 'completed', 180_000)
+  const timer = setTimeout(() => stop.abort(), 60_000)
+  const { ends } = await following
+  clearTimeout(timer)
+  expect(ends.filter(({ fault }) => fault !== undefined)).toEqual([])
+  expect(ends.length).toBeGreaterThan(2)
+}, 300_000)
+
+test('responseStartTimeoutSeconds ends a request whose answer has not begun, before timeoutSeconds would', async () => {
+  await patch('agent-status', { timeoutSeconds: 30, responseStartTimeoutSeconds: 8 })
+  const url = new URL(`${inject('ground').publicUrl}/functions/v1/agent-status`)
+  const started = performance.now()
+  const status = await new Promise<number>((resolve, reject) => {
+    // a body that never comes to its end: the function cannot answer yet
+    const asking = request(url, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${user.token}`,
+        'content-type': 'application/json',
+        'content-length': '1000',
+      },
+    })
+    asking.on('response', (answer) => {
+      resolve(answer.statusCode ?? 0)
+      answer.resume()
+      asking.destroy()
+    })
+    asking.on('error', reject)
+    asking.write('{')
+  })
+  const seconds = (performance.now() - started) / 1000
+  figure('a request whose answer does not begin', { responseStartTimeoutSeconds: 8, status, s: seconds })
+  expect(status).toBe(504)
+  expect(seconds).toBeGreaterThan(7)
+  expect(seconds).toBeLessThan(16)
+}, 120_000)
