@@ -26,7 +26,7 @@ export async function createExecute(config: ExecuteConfig): Promise<Service> {
   store.ready().catch(() => {})
   const app = executeApp(config, {
     log,
-    identity: createIdentity(config.issuers),
+    identity: createIdentity(config.issuers, { warm: true }),
     store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     scheduler: lazy(async () => {

@@ -27,7 +27,7 @@ export async function createLogs(config: LogsConfig): Promise<Service> {
   const connections = new Connections({ most: config.maxStreams, mostOfUser: config.maxStreamsPerUser })
   const app = logsApp(config, {
     log,
-    identity: createIdentity(config.issuers),
+    identity: createIdentity(config.issuers, { warm: true }),
     store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     artifacts: lazy(async () =>

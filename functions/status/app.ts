@@ -25,7 +25,7 @@ export async function createStatus(config: StatusConfig): Promise<Service> {
   store.ready().catch(() => {})
   const app = statusApp(config, {
     log,
-    identity: createIdentity(config.issuers),
+    identity: createIdentity(config.issuers, { warm: true }),
     store,
     cache: createCache({ url: config.redisUrl, token: config.redisToken, log }),
     artifacts: lazy(async () =>

@@ -18,7 +18,12 @@ emptied. The local stack (Postgres, Auth, Storage, Redis, QStash, model) runs on
   CLUSTER_OVERLAY       (default knative/overlays/test)
   CLUSTER_LOCAL_GATEWAY NAMESPACE/SERVICE of Knative's cluster-local gateway (default ingress/local)
   CLUSTER_BASE_IMAGE    Debian 12 to build the images on (default dev.local/debian-base:12)
-  CLUSTER_IMAGE_TAG     images with this tag are on the cluster already: they are neither built nor loaded`)
+  CLUSTER_IMAGE_TAG     images with this tag are on the cluster already: they are neither built nor loaded
+How much of a figure is taken:
+  CLUSTER_COLD_ROUNDS   cold requests of each function (default 10)
+  CLUSTER_TOOL_STEPS, CLUSTER_TOOL_SECONDS   the run whose tools sleep (default 20 of 30 s)
+  CLUSTER_IDLE_SECONDS  idle time with a waiting run (default 90; an hour is 3600)
+  CLUSTER_ROLLOUT_RUNS  runs that are live while a revision rolls out (default 20)`)
   process.exit(0)
 }
 if (!process.env['KUBECONFIG']) {

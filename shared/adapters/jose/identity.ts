@@ -18,12 +18,15 @@ export function unauthorized(cause?: unknown): AppError {
 /**
  * Verifies access tokens of the trusted issuers. `iss` is read unverified only to pick a row; keys, algorithms and addresses come
  * from the row, never from the token. Anon and service-role keys are valid tokens but no users: refused.
+ *
+ * @param options.warm fetches every issuer's keys at once, beside the rest of a start, and not when the first token waits for them
  */
 export function createIdentity(
   issuers: readonly TrustedIssuer[],
-  { now = Date.now }: { now?: () => number } = {},
+  { now = Date.now, warm = false }: { now?: () => number; warm?: boolean } = {},
 ): Identity {
   const rows = issuers.map((issuer) => ({ issuer, keys: createKeySource(issuer, now) }))
+  if (warm) for (const { keys } of rows) void keys.warm?.()
 
   return {
     async verify(accessToken) {

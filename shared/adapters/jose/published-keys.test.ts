@@ -35,7 +35,7 @@ function issuer() {
     Promise.resolve(
       find({ alg: 'ES256', ...(kid && { kid }) } as JWTHeaderParameters, { payload: '', signature: '' }),
     )
-  return { state, key }
+  return { state, key, warm: () => find.warm() }
 }
 const UNAVAILABLE = { code: 'unavailable', retryAfterSeconds: 3 }
 const NO_KEY = { code: 'ERR_JWKS_NO_MATCHING_KEY' }
@@ -55,6 +55,20 @@ describe('published keys', () => {
     const refused = await Promise.allSettled(Array.from({ length: 1000 }, () => dead.key('k1')))
     expect(new Set(refused.map(({ status }) => status))).toEqual(new Set(['rejected']))
     expect(dead.state.asked).toBe(1)
+  })
+
+  it('warmed at the start the first token finds them; a start without the issuer costs the first token nothing but its own fetch', async () => {
+    const { state, key, warm } = issuer()
+    await warm()
+    await key('k1')
+    expect(state.asked).toBe(1)
+
+    const dead = issuer()
+    dead.state.fails = true
+    await dead.warm()
+    dead.state.fails = false
+    await dead.key('k1')
+    expect(dead.state.asked).toBe(2)
   })
 
   it('recovers three seconds after a failure, and asks no sooner', async () => {

@@ -28,7 +28,7 @@ export function createPublishedKeys(
     now,
     fetch = fetchKeys,
   }: { now: () => number; fetch?: ((url: URL) => Promise<JSONWebKeySet>) | undefined },
-): JWTVerifyGetKey {
+): JWTVerifyGetKey & { warm(): Promise<void> } {
   let known: Known | undefined
   let renewing: Promise<Known> | undefined
   let pausedUntil = 0
@@ -60,7 +60,7 @@ export function createPublishedKeys(
     })
   }
 
-  return async (header, token) => {
+  const find: JWTVerifyGetKey = async (header, token) => {
     // Revocation goes by the key's name, and a name left out must not be a way around it.
     if (header?.kid === undefined) throw new errors.JWKSNoMatchingKey()
     const keys = await current()
@@ -72,6 +72,14 @@ export function createPublishedKeys(
     }
     return (await renew()).find(header, token)
   }
+  return Object.assign(find, {
+    /** Fetches the keys before the first token comes. When that fails the first token has them fetched again, without a pause. */
+    async warm(): Promise<void> {
+      await renew().catch(() => {
+        pausedUntil = 0
+      })
+    },
+  })
 }
 
 function keysUnavailable(cause?: unknown): AppError {
