@@ -1,11 +1,13 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import type { User } from '../system/kit.ts'
 import { query, violations } from './database.ts'
 import { figure } from './figure.ts'
 import { install, SERVICES } from './installation.ts'
 import { startRuns, stepCounts, untilEnded } from './live-runs.ts'
 import { type PodWatch, watchPods } from './pod-watch.ts'
-import { kubectl, kubectlJson } from './run.ts'
+import { kubectl, kubectlJson, run } from './run.ts'
 import { newUser } from './user.ts'
 
 /** What happens to runs while the cluster is worked on, or breaks. */
@@ -125,4 +127,16 @@ test('the pod of a job is killed: its step says so, once, and the run goes on', 
     for (const { name } of jobs.running()) await killed('agents-sandbox', name).catch(() => {})
   })
   expect(steps['shell failed TOOL_LOST'] ?? 0).toBeGreaterThan(0)
+}, 900_000)
+
+test('the API server is killed and started again: nothing is lost', async (context) => {
+  // a cluster of processes on this machine (../shared/cluster); on others there is no way in from here
+  const { tools } = inject('ground')
+  const pid = await readFile('/run/cluster/kube-apiserver.pid', 'utf8').catch(() => null)
+  if (pid === null) return context.skip('the API server of this cluster cannot be killed from here')
+  await during('the API server is killed', async () => {
+    process.kill(Number(pid), 'SIGKILL')
+    await new Promise((resolve) => setTimeout(resolve, 5000))
+    await run(join(tools, 'up'), [])
+  })
 }, 900_000)
