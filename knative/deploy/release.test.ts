@@ -40,6 +40,14 @@ test('the delivered images are in every pod of ours and in the settings, and in 
   expect(JSON.stringify(overlay)).toContain(':m1')
 })
 
+test('tool jobs are told where the door is, unless the overlay says it', () => {
+  const of = (manifests: Manifest[]) =>
+    toRelease(manifests, { images, secrets: new Map(), doorAddress: '10.0.0.7' })[0]?.data?.['DOOR_ADDRESS']
+  expect(of(overlay)).toBe('10.0.0.7')
+  const said = { ...settings, data: { ...settings.data, DOOR_ADDRESS: '10.0.0.8' } }
+  expect(of([said, ...overlay.slice(1)])).toBe('10.0.0.8')
+})
+
 test('a changed secret changes the function that holds it, changed settings change all, the order of keys none', () => {
   const of = (secrets: [string, Record<string, string>][], manifests = overlay) =>
     checksums(toRelease(manifests, { images, secrets: new Map(secrets) }))

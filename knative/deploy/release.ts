@@ -15,6 +15,8 @@ export interface ReleaseParts {
   images: Images | undefined
   /** Data of each function's Secret. */
   secrets: ReadonlyMap<string, Readonly<Record<string, string>>>
+  /** Where tool jobs find the door, unless the overlay says it (door-address.ts). */
+  doorAddress?: string | undefined
 }
 
 export function isFunction({ apiVersion, kind }: Manifest): boolean {
@@ -30,13 +32,17 @@ export function namespaceOf(manifests: readonly Manifest[]): string {
  * The objects of an overlay as they are applied: the images that were delivered, traffic to the newest revision, the label, and on each
  * function a checksum over its settings and secrets. Pods read those when they start: a change has to make a new revision.
  */
-export function toRelease(manifests: readonly Manifest[], { images, secrets }: ReleaseParts): Manifest[] {
+export function toRelease(
+  manifests: readonly Manifest[],
+  { images, secrets, doorAddress }: ReleaseParts,
+): Manifest[] {
   const copies = structuredClone([...manifests])
   const label = namespaceOf(copies)
   const settings = copies.find(
     ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'agent-settings',
   )
   if (images !== undefined && settings?.data !== undefined) settings.data['TOOL_IMAGE'] = images.tools
+  if (doorAddress !== undefined && settings?.data !== undefined) settings.data['DOOR_ADDRESS'] ??= doorAddress
   for (const manifest of copies) {
     manifest.metadata.labels = { ...manifest.metadata.labels, [RELEASE_LABEL]: label }
     if (images !== undefined) replaceImages(manifest, images.services)

@@ -3,6 +3,7 @@ import { checkCluster } from './check-cluster.ts'
 import { checkDelivery } from './check-delivery.ts'
 import { checkSettings } from './check-value.ts'
 import type { DeployOptions } from './deploy-options.ts'
+import { doorAddress } from './door-address.ts'
 import type { Settings } from './found.ts'
 import { sendTrafficTo, servingRevisions, waitUntilReady } from './functions.ts'
 import { isSame, readHistory, recordRelease, releaseBefore } from './history.ts'
@@ -42,7 +43,8 @@ export async function rollOut(
     screen.line(`${(await applyMigrations(databaseUrl)).length} migrations applied`)
   const secrets = await readSecretData(kubectl, namespace)
   screen.hide([...secrets.values()].flatMap((secret) => Object.values(secret)))
-  const release = toRelease(target.manifests, { images, secrets })
+  const door = await doorAddress(kubectl, target.manifests)
+  const release = toRelease(target.manifests, { images, secrets, doorAddress: door })
   await apply(kubectl, release)
   screen.line(`${release.length} objects applied`)
   try {
@@ -223,7 +225,11 @@ export async function dryRun(
   const secrets = await readSecretData(kubectl, namespace).catch(
     () => new Map<string, Record<string, string>>(),
   )
-  const release = toRelease(manifests, { images, secrets })
+  const release = toRelease(manifests, {
+    images,
+    secrets,
+    doorAddress: await doorAddress(kubectl, manifests),
+  })
   const { code, stdout, stderr } = await kubectl.run(
     ['diff', ...APPLY],
     JSON.stringify({ apiVersion: 'v1', kind: 'List', items: release }),

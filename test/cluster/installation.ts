@@ -26,10 +26,25 @@ const SETTING_NAMES = [
   'AGENT_MODEL',
   'ALLOWED_ORIGINS',
 ] as const
+/** Knative's cluster-local gateway. */
+const LOCAL_GATEWAY = readGateway(process.env['CLUSTER_LOCAL_GATEWAY'] ?? 'ingress/local')
+
+function readGateway(text: string): { namespace: string; name: string } {
+  const [namespace = '', name = ''] = text.split('/')
+  return { namespace, name }
+}
+
 export const SERVICES = ['execute', 'status', 'logs', 'step', 'door'] as const satisfies ServiceName[]
 
-/** Applies the overlay with this machine's addresses and keys, and waits until all five services are ready. */
-export async function install(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+/**
+ * Applies the overlay with this machine's addresses and keys, and waits until all five services are ready.
+ *
+ * @param components of knative/components, besides those of the overlay
+ */
+export async function install(
+  settings: Readonly<Record<string, string>> = {},
+  components: readonly string[] = [],
+): Promise<void> {
   const ground = inject('ground')
   const { root, overlay, tag, environments } = ground
   const dir = join(root, '.local/cluster-overlay')
@@ -47,7 +62,29 @@ export async function install(settings: Readonly<Record<string, string>> = {}): 
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     resources: [relative(dir, overlay)],
-    images: [{ name: 'dev.local/agent-functions', newName: 'dev.local/agent-functions', newTag: tag }],
+    components: components.map((name) => relative(dir, join(root, 'knative/components', name))),
+    images: [
+      { name: 'dev.local/agent-functions', newTag: tag },
+      ...['functions', 'egress', 'router'].map((name) => ({
+        name: `agent-${name}`,
+        newName: `dev.local/agent-${name}`,
+        newTag: tag,
+      })),
+    ],
+    ...(components.includes('router')
+      ? {
+          configMapGenerator: [
+            {
+              name: 'agent-router-gateway',
+              namespace: 'agents',
+              behavior: 'merge',
+              literals: [
+                `gateway.conf=upstream gateway { server ${LOCAL_GATEWAY.name}.${LOCAL_GATEWAY.namespace}.svc.cluster.local:80; keepalive 32; }`,
+              ],
+            },
+          ],
+        }
+      : {}),
     patches: [
       {
         patch: JSON.stringify({
@@ -71,15 +108,12 @@ export async function install(settings: Readonly<Record<string, string>> = {}): 
 
 /** The cluster IP of Knative's cluster-local gateway: tool pods are told where the door is, for they have no DNS. */
 async function gatewayAddress(): Promise<string> {
-  const [namespace = 'ingress', name = 'local'] = (
-    process.env['CLUSTER_LOCAL_GATEWAY'] ?? 'ingress/local'
-  ).split('/')
   const { spec } = await kubectlJson<{ spec: { clusterIP: string } }>([
     'get',
     'service',
-    name,
+    LOCAL_GATEWAY.name,
     '-n',
-    namespace,
+    LOCAL_GATEWAY.namespace,
   ])
   return spec.clusterIP
 }
