@@ -7,6 +7,8 @@ export interface SeenPod {
   service: string
   createdAt: number
   startedAt: number | undefined
+  /** When it was told to end: it takes no request any more, but drains. */
+  leavingAt: number | undefined
   /** When its containers had ended or it was gone. */
   endedAt: number | undefined
   /** When the API server told of it: created, scheduled, containers (all of them run), ready. Its own times are whole seconds. */
@@ -17,6 +19,7 @@ export interface PodWatch {
   pods: ReadonlyMap<string, SeenPod>
   /** Seconds for which pods of a service held resources between two moments (ms since the epoch). */
   podSeconds(service: string, from: number, to?: number): number
+  /** Those that have not ended, the ones that drain included. */
   running(service?: string): SeenPod[]
   stop(): void
 }
@@ -34,6 +37,7 @@ export async function watchPods(namespace: string): Promise<PodWatch> {
       service: labels['serving.knative.dev/service'] ?? labels['batch.kubernetes.io/job-name'] ?? '',
       createdAt: time(pod.metadata?.creationTimestamp) ?? Date.now(),
       startedAt: undefined,
+      leavingAt: undefined,
       endedAt: undefined,
       arrivals: new Map<string, number>(),
     }
@@ -51,6 +55,7 @@ export async function watchPods(namespace: string): Promise<PodWatch> {
     const containers = pod.status?.containerStatuses ?? []
     if (containers.length > 0 && containers.every(({ state }) => state?.running !== undefined))
       arrive('containers')
+    if (pod.metadata?.deletionTimestamp !== undefined) seen.leavingAt ??= Date.now()
     const isOver = phase === 'DELETED' || ['Succeeded', 'Failed'].includes(pod.status?.phase ?? '')
     if (isOver) seen.endedAt ??= Date.now()
   }

@@ -102,14 +102,21 @@ describe.skipIf(!hasKubectl)('manifests', () => {
       expect(one['automountServiceAccountToken']).toBe(one.metadata.name === 'agent-step' ? undefined : false)
   })
 
-  test('the overlays differ in addresses, settings, images and windows, and in nothing else', () => {
+  test('the overlays differ in addresses, settings, images, windows and the cores asked for, and in nothing else', () => {
     const plain = (resources: readonly Resource[] | undefined) =>
       workloads(resources ?? []).map(({ name, annotations, pod }) => ({
         name,
         annotations: Object.fromEntries(
           Object.entries(annotations).filter(([key]) => !/window|retention-period/.test(key)),
         ),
-        pod: { ...pod, containers: pod.containers.map((one) => ({ ...one, image: '' })) },
+        pod: {
+          ...pod,
+          containers: pod.containers.map((one) => ({
+            ...one,
+            image: '',
+            resources: { ...one.resources, requests: { ...one.resources.requests, cpu: '' } },
+          })),
+        },
       }))
     expect(plain(overlays['test'])).toEqual(plain(overlays['sks']))
   })
