@@ -19,6 +19,8 @@ export interface PodWatch {
   pods: ReadonlyMap<string, SeenPod>
   /** Seconds for which pods of a service held resources between two moments (ms since the epoch). */
   podSeconds(service: string, from: number, to?: number): number
+  /** Of these the ones before a pod was told to end; Knative's proxy then drains for another 30 s. */
+  servingSeconds(service: string, from: number, to?: number): number
   /** Those that have not ended, the ones that drain included. */
   running(service?: string): SeenPod[]
   stop(): void
@@ -73,16 +75,24 @@ export async function watchPods(namespace: string): Promise<PodWatch> {
     )
   }
   await follow()
+  const secondsOf = (
+    service: string,
+    from: number,
+    to: number,
+    endOf: (pod: SeenPod) => number | undefined,
+  ): number => {
+    let ms = 0
+    for (const pod of pods.values()) {
+      if (pod.service !== service || pod.startedAt === undefined) continue
+      ms += Math.max(0, Math.min(endOf(pod) ?? to, to) - Math.max(pod.startedAt, from))
+    }
+    return ms / 1000
+  }
   return {
     pods,
-    podSeconds(service, from, to = Date.now()) {
-      let ms = 0
-      for (const pod of pods.values()) {
-        if (pod.service !== service || pod.startedAt === undefined) continue
-        ms += Math.max(0, Math.min(pod.endedAt ?? to, to) - Math.max(pod.startedAt, from))
-      }
-      return ms / 1000
-    },
+    podSeconds: (service, from, to = Date.now()) => secondsOf(service, from, to, (pod) => pod.endedAt),
+    servingSeconds: (service, from, to = Date.now()) =>
+      secondsOf(service, from, to, (pod) => pod.leavingAt ?? pod.endedAt),
     running: (service) =>
       [...pods.values()].filter(
         (pod) => pod.endedAt === undefined && (service ?? pod.service) === pod.service,
