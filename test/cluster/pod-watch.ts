@@ -1,4 +1,4 @@
-import { KubeConfig, type V1Pod, Watch } from '@kubernetes/client-node'
+import { CoreV1Api, KubeConfig, type V1Pod, Watch } from '@kubernetes/client-node'
 
 /** One pod as it was seen: from its start on the node to its end. */
 export interface SeenPod {
@@ -32,7 +32,9 @@ export async function watchPods(namespace: string): Promise<PodWatch> {
   config.loadFromDefault()
   const pods = new Map<string, SeenPod>()
   const see = (phase: string, pod: V1Pod) => {
-    const uid = pod.metadata?.uid ?? ''
+    // an error or a bookmark is no pod
+    const uid = pod.metadata?.uid
+    if (uid === undefined || !['ADDED', 'MODIFIED', 'DELETED'].includes(phase)) return
     const labels = pod.metadata?.labels ?? {}
     const seen = pods.get(uid) ?? {
       name: pod.metadata?.name ?? '',
@@ -63,14 +65,22 @@ export async function watchPods(namespace: string): Promise<PodWatch> {
   }
   let stopped = false
   let request: AbortController | undefined
+  const again = () => {
+    if (!stopped) setTimeout(() => void follow().catch(again), 500)
+  }
+  const core = config.makeApiClient(CoreV1Api)
   const follow = async (): Promise<void> => {
+    const { items } = await core.listNamespacedPod({ namespace })
+    const there = new Set(items.map(({ metadata }) => metadata?.uid))
+    // what went while nobody watched
+    for (const [uid, pod] of pods) if (!there.has(uid)) pod.endedAt ??= Date.now()
     request = await new Watch(config).watch(
       `/api/v1/namespaces/${namespace}/pods`,
       {},
       (phase, pod: V1Pod) => see(phase, pod),
       () => {
         // the API server ends a watch now and then, and may be restarted by a test
-        if (!stopped) setTimeout(() => void follow().catch(() => {}), 500)
+        again()
       },
     )
   }
