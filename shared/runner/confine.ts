@@ -8,7 +8,6 @@ import { wrapUnconfined } from './unconfined.ts'
 export function confine(confinement: Confinement, box: Box): Wrapped {
   if (confinement === 'bubblewrap') return wrapInBubblewrap(box)
   if (confinement === 'namespaces') return wrapInNamespaces(box)
-  // A pod has a user of its own (adapters/kubernetes), which the runner's few threads share.
   if (confinement === 'pod') return wrapUnconfined(box, true)
   return wrapUnconfined(box)
 }

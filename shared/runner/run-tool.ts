@@ -37,6 +37,12 @@ export async function prepareDirectories(
   return identity
 }
 
+/** The tool's user in a pod, where both containers have the same. */
+function ownIdentity(): Identity | undefined {
+  const [uid, gid] = [process.getuid?.(), process.getgid?.()]
+  return uid === undefined || gid === undefined ? undefined : { uid, gid }
+}
+
 /** Runs the tool in its restored workspace. Rejects with a Refusal for what cannot be run, with an Error when the sandbox fails. */
 export async function runTool(options: {
   confinement: Confinement
@@ -59,7 +65,7 @@ export async function runTool(options: {
 
   const file = join(directories.program, program.file)
   await writeFile(file, program.text, { mode: 0o644 })
-  for (const [name, text] of Object.entries(accountFiles(identity))) {
+  for (const [name, text] of Object.entries(accountFiles(confinement === 'pod' ? ownIdentity() : identity))) {
     await writeFile(join(directories.program, name), text, { mode: 0o644 })
   }
   const box: Box = {
