@@ -107,7 +107,7 @@ export async function install(
 }
 
 /** The cluster IP of Knative's cluster-local gateway: tool pods are told where the door is, for they have no DNS. */
-async function gatewayAddress(): Promise<string> {
+export async function gatewayAddress(): Promise<string> {
   const { spec } = await kubectlJson<{ spec: { clusterIP: string } }>([
     'get',
     'service',

@@ -11,11 +11,18 @@ export interface StreamEnd {
   fault?: string
 }
 
+export interface StreamRequest {
+  after?: string
+  signal?: AbortSignal
+  /** Told of every event when it arrives, with what is in its `data` field; live text has no id. */
+  onEvent?: (name: string, data: string) => void
+}
+
 /** Reads a run's events from a position until the server ends the stream or `signal` does. */
 export async function readStream(
   user: User,
   runId: string,
-  { after, signal }: { after?: string; signal?: AbortSignal } = {},
+  { after, signal, onEvent }: StreamRequest = {},
 ): Promise<StreamEnd> {
   const started = performance.now()
   const end: StreamEnd = { events: [], bytes: 0, seconds: 0 }
@@ -42,6 +49,7 @@ export async function readStream(
         const id = /^id: ?(.*)$/m.exec(block)?.[1]
         const name = /^event: ?(.*)$/m.exec(block)?.[1] ?? 'message'
         if (id !== undefined) end.events.push({ id, name })
+        onEvent?.(name, /^data: ?(.*)$/m.exec(block)?.[1] ?? '')
       }
     }
   } catch (error) {
