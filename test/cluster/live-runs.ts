@@ -14,7 +14,7 @@ export async function startRuns(user: User, count: number, commands: readonly st
   // four at a time, as people come; each is answered when it is stored
   for (let n = 0; n < count; n += 4) {
     const batch = Array.from({ length: Math.min(4, count - n) }, (_, m) =>
-      createRun(user, { prompt: commandsPrompt([`echo run ${n + m}`, ...commands]) }),
+      createRun(user, { prompt: commandsPrompt([...commands, `echo run ${n + m}`]) }),
     )
     ids.push(...(await Promise.all(batch)))
   }

@@ -18,7 +18,7 @@ export interface StreamRequest {
   onEvent?: (name: string, data: string) => void
 }
 
-/** Reads a run's events from a position until the server ends the stream or `signal` does. */
+/** Reads a run's events from a position until the server ends the stream or `signal` does. `resume=true`: a stream that ends itself closes. */
 export async function readStream(
   user: User,
   runId: string,
@@ -28,7 +28,7 @@ export async function readStream(
   const end: StreamEnd = { events: [], bytes: 0, seconds: 0 }
   let text = ''
   try {
-    const answer = await fetch(`${inject('ground').publicUrl}/agent/run/${runId}/stream`, {
+    const answer = await fetch(`${inject('ground').publicUrl}/agent/run/${runId}/stream?resume=true`, {
       headers: {
         authorization: `Bearer ${user.token}`,
         accept: 'text/event-stream',

@@ -32,7 +32,7 @@ const none = (ends: readonly { status: string }[]) => ends.filter(({ status }) =
 
 test(`a new revision of every service rolls out during ${RUNS} live runs: none fails`, async () => {
   const from = Date.now()
-  const ids = await startRuns(user, RUNS, ['sleep 2', 'echo two'])
+  const ids = await startRuns(user, RUNS, ['sleep 2'])
   const [before] = await query<{ n: number }>(
     `select count(*)::int as n from public.agent_runs where id = any ($1) and status in ('queued', 'planning', 'executing')`,
     [ids],
@@ -74,7 +74,7 @@ async function during(
   strike: (ids: readonly string[]) => Promise<void>,
 ): Promise<Record<string, number>> {
   const from = Date.now()
-  const ids = await startRuns(user, 4, ['sleep 6; echo one', 'echo two'])
+  const ids = await startRuns(user, 2, ['sleep 6; echo one'])
   await vi.waitFor(() => expect(jobs.running().length).toBeGreaterThan(0), {
     timeout: 120_000,
     interval: 200,
