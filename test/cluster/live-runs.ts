@@ -8,13 +8,15 @@ export interface RunEnd {
   error_code: string | null
 }
 
-/** Makes so many runs of one user, each with these commands. */
+/** Makes so many runs of one user, each with these commands; the last one says the run's number. */
 export async function startRuns(user: User, count: number, commands: readonly string[]): Promise<string[]> {
   const ids: string[] = []
   // four at a time, as people come; each is answered when it is stored
   for (let n = 0; n < count; n += 4) {
     const batch = Array.from({ length: Math.min(4, count - n) }, (_, m) =>
-      createRun(user, { prompt: commandsPrompt([...commands, `echo run ${n + m}`]) }),
+      createRun(user, {
+        prompt: commandsPrompt([...commands.slice(0, -1), `${commands.at(-1)}; echo run ${n + m}`]),
+      }),
     )
     ids.push(...(await Promise.all(batch)))
   }

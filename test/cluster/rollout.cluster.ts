@@ -74,7 +74,7 @@ async function during(
   strike: (ids: readonly string[]) => Promise<void>,
 ): Promise<Record<string, number>> {
   const from = Date.now()
-  const ids = await startRuns(user, 2, ['sleep 6; echo one'])
+  const ids = await startRuns(user, 2, ['sleep 6', 'echo two'])
   await vi.waitFor(() => expect(jobs.running().length).toBeGreaterThan(0), {
     timeout: 120_000,
     interval: 200,
