@@ -11,6 +11,8 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 180_000,
     hookTimeout: 300_000,
+    // As in npm test: what fails twice in a row is not the machine's fault.
+    retry: process.env['CI'] === 'true' ? 1 : 0,
     reporters: ['verbose'],
   },
 })
