@@ -118,13 +118,14 @@ test(
 /** Milliseconds of each part, by the moments at which the API server told of them. */
 function partsOf(pod: SeenPod, from: number, firstByte: number): Record<string, number> {
   const at = (name: string) => pod.arrivals.get(name) ?? Number.NaN
+  // the activator probes the pod by itself and may send before the API server tells that it is ready
+  const ready = Math.min(pod.arrivals.get('ready') ?? firstByte, firstByte)
   return {
     pod: at('created') - from,
     scheduled: at('scheduled') - at('created'),
     containers: at('containers') - at('scheduled'),
-    // the activator probes the pod by itself and may send before the API server tells that it is ready
-    ready: Math.min(at('ready'), firstByte) - at('containers'),
-    answer: firstByte - Math.min(at('ready'), firstByte),
+    ready: ready - at('containers'),
+    answer: firstByte - ready,
     whole: firstByte - from,
   }
 }
