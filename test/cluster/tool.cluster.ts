@@ -29,3 +29,9 @@ test('1,000 processes that their parents leave behind end without a trace', asyn
   figure('1,000 orphans', { said: stdout.trim() })
   expect([outcome, stdout, stderr]).toEqual([{ kind: 'exited', exit_code: 0 }, 'zombies: 0\n', ''])
 }, 150_000)
+
+test('how a tool ended is told apart as before: its status, a signal, its time', async () => {
+  expect((await shell('exit 3')).outcome).toEqual({ kind: 'exited', exit_code: 3 })
+  expect((await shell('kill -SEGV $$')).outcome).toEqual({ kind: 'killed', signal: 'SIGSEGV' })
+  expect((await shell('kill -9 $PPID; sleep 20')).outcome).toEqual({ kind: 'killed', signal: 'SIGKILL' })
+}, 200_000)
