@@ -68,8 +68,14 @@ test(`a new revision of every service rolls out during ${RUNS} live runs: none f
   expect(await violations()).toEqual([])
 }, 1_200_000)
 
-/** Jobs whose tool has begun. One that is removed before is made again by the cluster: nothing of it has run. */
-const working = () => jobs.running().filter(({ arrivals }) => arrivals.has('containers'))
+/** Jobs of these runs whose tool has begun. One that is removed before is made again by the cluster: nothing of it has run. */
+const working = (ids: readonly string[]) =>
+  jobs
+    .running()
+    .filter(
+      ({ service, arrivals }) =>
+        arrivals.has('containers') && ids.some((id) => service.startsWith(`run-${id}-`)),
+    )
 
 /** Runs that are under way, then something is killed, then all of them must have ended well. */
 async function during(
@@ -78,7 +84,7 @@ async function during(
 ): Promise<Record<string, number>> {
   const from = Date.now()
   const ids = await startRuns(user, 2, ['sleep 6', 'echo two'])
-  await vi.waitFor(() => expect(working().length).toBeGreaterThan(0), { timeout: 120_000, interval: 100 })
+  await vi.waitFor(() => expect(working(ids).length).toBeGreaterThan(0), { timeout: 120_000, interval: 100 })
   await strike(ids)
   const ends = await untilEnded(ids, 600_000)
   const steps = await stepCounts(ids)
@@ -123,10 +129,10 @@ test('every pod of step is killed in the middle: nothing is lost, nothing twice'
 }, 900_000)
 
 test('the pod of a job is killed: its step says so, once, and the run goes on', async () => {
-  const steps = await during('the pod of a job is killed', async () => {
+  const steps = await during('the pod of a job is killed', async (ids) => {
     // the runner has asked for its input by then, and its tool sleeps
     await new Promise((resolve) => setTimeout(resolve, 2000))
-    for (const { name } of working()) await killed('agents-sandbox', name)
+    for (const { name } of working(ids)) await killed('agents-sandbox', name)
   })
   expect(steps['shell failed TOOL_LOST'] ?? 0).toBeGreaterThan(0)
 }, 900_000)
