@@ -3,6 +3,7 @@ import { createLog } from '../../shared/adapters/pino/log.ts'
 import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { LogsConfig } from '../../shared/config/read-config.ts'
+import { supabaseOptions } from '../../shared/config/supabase-options.ts'
 import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
@@ -14,12 +15,7 @@ import { logsApp } from './routes.ts'
 /** Wires the logs function: a run's log by pages and as streams. */
 export async function createLogs(config: LogsConfig): Promise<Service> {
   const log = createLog({ service: 'logs', level: config.logLevel, version: config.version })
-  const supabase = {
-    url: config.supabaseUrl,
-    anonKey: config.supabaseAnonKey,
-    roleToken: config.supabaseRoleToken,
-    timeoutMs: config.storeTimeoutSeconds * 1000,
-  }
+  const supabase = supabaseOptions(config)
   const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
   const { store, closeStore } = await openStore(config, { ...supabase, refuse })
   // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.

@@ -3,6 +3,7 @@ import { createLog } from '../../shared/adapters/pino/log.ts'
 import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { StatusConfig } from '../../shared/config/read-config.ts'
+import { supabaseOptions } from '../../shared/config/supabase-options.ts'
 import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { Service } from '../../shared/http/service.ts'
@@ -13,12 +14,7 @@ import { statusApp } from './routes.ts'
 /** Wires the status function: how a run stands. */
 export async function createStatus(config: StatusConfig): Promise<Service> {
   const log = createLog({ service: 'status', level: config.logLevel, version: config.version })
-  const supabase = {
-    url: config.supabaseUrl,
-    anonKey: config.supabaseAnonKey,
-    roleToken: config.supabaseRoleToken,
-    timeoutMs: config.storeTimeoutSeconds * 1000,
-  }
+  const supabase = supabaseOptions(config)
   const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
   const { store, closeStore } = await openStore(config, { ...supabase, refuse })
   // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.

@@ -3,6 +3,7 @@ import type { SupabaseOptions } from '../../shared/adapters/supabase/rpc.ts'
 import { createCache } from '../../shared/adapters/upstash/cache.ts'
 import type { DoorConfig, StepConfig } from '../../shared/config/read-config.ts'
 import { schedulerOptions } from '../../shared/config/scheduler-options.ts'
+import { supabaseOptions } from '../../shared/config/supabase-options.ts'
 import type { ConfigError } from '../../shared/core/config-error.ts'
 import { lazy } from '../../shared/core/lazy.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
@@ -22,12 +23,7 @@ export interface JobPorts extends Pick<StepDeps, 'cache' | 'scheduler' | 'blobs'
 /** SDKs that not every invocation needs are loaded when they are. */
 export async function openJobPorts(config: StepConfig | DoorConfig): Promise<JobPorts> {
   const log = createLog({ service: config.target, level: config.logLevel, version: config.version })
-  const supabase = {
-    url: config.supabaseUrl,
-    anonKey: config.supabaseAnonKey,
-    roleToken: config.supabaseRoleToken,
-    timeoutMs: config.storeTimeoutSeconds * 1000,
-  }
+  const supabase = supabaseOptions(config)
   const { promise: refused, resolve: refuse } = Promise.withResolvers<ConfigError>()
   const { store, close } = await openStore(config, { ...supabase, refuse })
   // Asked beside the rest of the start; a database that is not there yet is asked again by the first call.

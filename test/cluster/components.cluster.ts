@@ -21,7 +21,7 @@ beforeAll(async () => {
     const base = process.env['CLUSTER_BASE_IMAGE'] ?? 'dev.local/debian-base:12'
     const only = ['--only', 'egress', '--only', 'router']
     const args = [...only, '--base', base, '--tag', tag, '--archive', archive]
-    await run(join(root, 'knative/images/build.sh'), args, { cwd: root, timeoutMs: 900_000 })
+    await run(join(root, 'knative/images/build.sh'), args, { cwd: root })
     await run(join(tools, 'load'), [join(archive, 'egress.tar'), join(archive, 'router.tar')])
   } finally {
     await rm(archive, { recursive: true, force: true })
@@ -63,7 +63,8 @@ afterAll(async () => {
 
 test('a tool reaches listed hosts through the proxy, and nothing else', async () => {
   const user = await newUser('egress')
-  const ask = (url: string) => `curl -s -m 15 -o /dev/null -w '%{http_connect} ' ${url}`
+  // every address goes to the proxy, the pod's own too (NO_PROXY): it is the one that is asked here
+  const ask = (url: string) => `curl -s --noproxy '' -m 15 -o /dev/null -w '%{http_connect} ' ${url}`
   const direct = (url: string) =>
     `curl -s --noproxy '*' -m 4 -o /dev/null ${url} && echo reached || echo nothing`
   const refused = [
@@ -91,8 +92,8 @@ test('a tool reaches listed hosts through the proxy, and nothing else', async ()
     'without the proxy': (said[2] ?? '').replaceAll('\n', ' '),
   })
   expect(said[0]?.split(' ')).toEqual(refused.map(() => '403'))
-  // let through by the rules; a test cluster without internet ends it at the lookup, which Squid answers with 503
-  expect(said[1]).toMatch(/^(200|503)$/)
+  // let through by the rules; a cluster without internet ends it at the lookup, which Squid answers with 500 or 503
+  expect(said[1]).toMatch(/^(200|500|503)$/)
   expect(said[2]).toBe('nothing\nnothing')
 }, 400_000)
 

@@ -1,22 +1,12 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { inject } from 'vitest'
-import type { ServiceName } from '../../shared/config/settings.ts'
-import { kubectl, kubectlJson } from './run.ts'
+import { SECRET_NAMES, type Values } from '../../knative/deploy/secret-table.ts'
+import { writeSecrets } from '../../knative/deploy/stored-secrets.ts'
+import { kubectl, kubectlClient, kubectlJson } from './run.ts'
+import type { Ground } from './setup.ts'
 
-/** What setup-secrets.sh stores per function; everything else is the ConfigMap's. */
-const SECRET_NAMES = [
-  'SUPABASE_ANON_KEY',
-  'SUPABASE_ROLE_TOKEN',
-  'UPSTASH_REDIS_REST_TOKEN',
-  'TRUSTED_ISSUERS',
-  'QSTASH_TOKEN',
-  'QSTASH_CURRENT_SIGNING_KEY',
-  'QSTASH_NEXT_SIGNING_KEY',
-  'ANTHROPIC_API_KEY',
-  'AGENT_SECRET',
-  'SWEEP_SECRET',
-] as const
+/** What is not secret; the rest is in the table of setup-secrets.sh. */
 const SETTING_NAMES = [
   'PUBLIC_BASE_URL',
   'SUPABASE_URL',
@@ -33,8 +23,6 @@ function readGateway(text: string): { namespace: string; name: string } {
   const [namespace = '', name = ''] = text.split('/')
   return { namespace, name }
 }
-
-export const SERVICES = ['execute', 'status', 'logs', 'step', 'door'] as const satisfies ServiceName[]
 
 /**
  * Applies the overlay with this machine's addresses and keys, and waits until all five services are ready.
@@ -71,21 +59,8 @@ export async function install(
         newTag: tag,
       })),
     ],
-    ...(components.includes('router')
-      ? {
-          configMapGenerator: [
-            {
-              name: 'agent-router-gateway',
-              namespace: 'agents',
-              behavior: 'merge',
-              literals: [
-                `gateway.conf=upstream gateway { server ${LOCAL_GATEWAY.name}.${LOCAL_GATEWAY.namespace}.svc.cluster.local:80; keepalive 32; }`,
-              ],
-            },
-          ],
-        }
-      : {}),
     patches: [
+      ...(components.includes('router') ? [{ patch: routerGateway() }] : []),
       {
         patch: JSON.stringify({
           apiVersion: 'v1',
@@ -100,10 +75,22 @@ export async function install(
   const manifests = await kubectl(['kustomize', dir])
   // namespaces first: secrets go where the services will look for them
   await kubectl(['apply', '-f', join(root, 'knative/base/namespaces.yaml')])
-  for (const service of SERVICES)
-    await kubectl(['apply', '-f', '-'], secretOf(service, environments[service]))
+  await writeSecrets(kubectlClient, 'agents', secrets(environments))
   await kubectl(['apply', '-f', '-'], manifests)
   await kubectl(['wait', 'ksvc', '--all', '-n', 'agents', '--for=condition=Ready', '--timeout=180s'])
+}
+
+/** The one line of the router that differs between clusters. */
+function routerGateway(): string {
+  const { name, namespace } = LOCAL_GATEWAY
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'agent-router-gateway', namespace: 'agents' },
+    data: {
+      'gateway.conf': `upstream gateway { server ${name}.${namespace}.svc.cluster.local:80; keepalive 32; }`,
+    },
+  })
 }
 
 /** The cluster IP of Knative's cluster-local gateway: tool pods are told where the door is, for they have no DNS. */
@@ -118,14 +105,17 @@ export async function gatewayAddress(): Promise<string> {
   return spec.clusterIP
 }
 
-function secretOf(service: ServiceName, values: Readonly<Record<string, string>>): string {
-  const stringData = Object.fromEntries(
-    SECRET_NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+/** The same values that an operator gives to setup-secrets.sh: each function gets what its table says, and nothing else. */
+function secrets({ execute, step, door }: Ground['environments']): Values {
+  const all: Record<string, string | undefined> = {
+    ...step,
+    ...execute,
+    STEP_SUPABASE_ROLE_TOKEN: step['SUPABASE_ROLE_TOKEN'],
+    DOOR_SUPABASE_ROLE_TOKEN: door['SUPABASE_ROLE_TOKEN'],
+    // the stack's functions have one, for STORE=postgres; those in the cluster go through PostgREST
+    DATABASE_URL: undefined,
+  }
+  return Object.fromEntries(
+    SECRET_NAMES.flatMap((name) => (all[name] === undefined ? [] : [[name, all[name]]])),
   )
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name: `agent-${service}`, namespace: 'agents' },
-    stringData,
-  })
 }

@@ -117,7 +117,6 @@ async function deliverImages(tools: string, dir: string): Promise<string> {
   const archive = join(dir, 'images')
   await run(join(ROOT, 'knative/images/build.sh'), ['--base', base, '--tag', tag, '--archive', archive], {
     cwd: ROOT,
-    timeoutMs: 1_500_000,
   })
   await run(join(tools, 'load'), [join(archive, 'services.tar'), join(archive, 'tools.tar')])
   await rm(archive, { recursive: true })
