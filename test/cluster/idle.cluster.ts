@@ -12,6 +12,8 @@ import { newUser } from './user.ts'
 /** An hour is the figure (CLUSTER_IDLE_SECONDS=3600); a shorter time shows the same with the sweeper's minute shortened to 2 s. */
 const SECONDS = Number(process.env['CLUSTER_IDLE_SECONDS'] ?? 90)
 
+const RENEWAL_SECONDS = 1800
+
 let pods: PodWatch
 let user: User
 
@@ -34,7 +36,13 @@ test(
       interval: 500,
     })
     const from = Date.now()
-    await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000))
+    // in pieces, as an access token lives for an hour and the stream's page renews it before
+    for (let left = SECONDS; left > 0; left -= RENEWAL_SECONDS) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(left, RENEWAL_SECONDS) * 1000))
+      const { data, error } = await user.supabase.auth.refreshSession()
+      if (error !== null || data.session === null) throw error ?? new Error('no session')
+      user.token = data.session.access_token
+    }
     const to = Date.now()
     const stepSeconds = pods.podSeconds('agent-step', from, to)
     const [row] = await query<{ status: string }>('select status from public.agent_runs where id = $1', [

@@ -12,6 +12,7 @@ import {
   newRun,
   planCommit,
   plannedRun,
+  read,
   runWithTools,
   sha,
   someone,
@@ -43,6 +44,14 @@ const job = (run_id: string, step_number: number) => ({
 const terms = { limits: { max_steps: 20, timeout_seconds: 600 }, idempotency: null }
 const question = () =>
   commitOf({ next: { kind: 'wait_user', question: 'Which?', steps: [modelStep('decide', 1)] } })
+const asking = () =>
+  commitOf({
+    next: {
+      kind: 'wait_approval',
+      question: 'May I?',
+      steps: ['a', 'b'].map((id) => toolStep(id, { needs_approval: true })),
+    },
+  })
 const failure = () => commitOf({ status: 'failed', next: { kind: 'fail', code: 'X', message: 'No.' } })
 const artifact = {
   filename: 'a.txt',
@@ -66,6 +75,17 @@ async function park(run_id: string, step_number: number): Promise<void> {
     check_seconds: LONG_S,
   })
 }
+/** Answers the first open approval. */
+async function answer(principal: Principal, run_id: string, approved: boolean): Promise<void> {
+  const [open] = (await read(fixture, principal, run_id)).approvals
+  await fixture.front.answerApproval({
+    principal,
+    run_id,
+    approval_id: open?.approval_id ?? 'none is open',
+    approved,
+    message: null,
+  })
+}
 const TOOLS = ['a', 'b', 'c', 'd'].map((id) => toolStep(id))
 const wrote = (path: string): StepCommit =>
   toolCommit({
@@ -82,6 +102,8 @@ type State =
   | 'waiting'
   | 'paused'
   | 'pausedQuestion'
+  | 'asked'
+  | 'pausedAsked'
   | 'completed'
   | 'failed'
   | 'settling'
@@ -119,6 +141,18 @@ const MAKE: Record<State, Make> = {
   },
   pausedQuestion: async (who, fields) => {
     const run = await MAKE.waiting(who, fields)
+    await fixture.front.pauseRun({ principal: who, run_id: run })
+    return run
+  },
+  /** Of its two calls, which both need a yes, the first was denied. */
+  asked: async (who, fields) => {
+    const run = await plannedRun(fixture, who, fields)
+    await carryOut(fixture, run, 1, asking())
+    await answer(who, run, false)
+    return run
+  },
+  pausedAsked: async (who, fields) => {
+    const run = await MAKE.asked(who, fields)
     await fixture.front.pauseRun({ principal: who, run_id: run })
     return run
   },
@@ -361,6 +395,11 @@ const ACTS: [string, State, Act][] = [
     (run) => fixture.front.resumeRun({ ...ids(run), user_input: 'red' }),
   ],
   ['answer', 'waiting', (run) => fixture.front.resumeRun({ ...ids(run), user_input: 'red' })],
+  ['the last yes', 'asked', (run) => answer(actor, run, true)],
+  ['the last no', 'asked', (run) => answer(actor, run, false)],
+  ['the last yes below a pause', 'pausedAsked', (run) => answer(actor, run, true)],
+  ['an answer in words', 'asked', (run) => fixture.front.resumeRun({ ...ids(run), user_input: 'neither' })],
+  ['commit of calls that need a yes', 'executing', committing(1, asking)],
   ['stop', 'group', (run) => fixture.front.cancelRun(ids(run))],
   ['stop of a planning run', 'planning', (run) => fixture.front.cancelRun(ids(run))],
   [

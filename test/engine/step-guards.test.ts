@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { modelStep } from '../../shared/core/steps.ts'
 import {
   answerCommit,
@@ -226,4 +227,77 @@ it('a message tells what it is: an answer, a thought, or nothing to tell', async
   expect(by.get('spoken')).toMatchObject({ tool_call_id: 'own', metadata: { blocks: [{ text: 'spoken' }] } })
   expect(by.get('spoken')?.metadata).not.toHaveProperty('is_error')
   expect(by.get('result')?.metadata).not.toHaveProperty('blocks')
+})
+
+describe('a place of the tenant', () => {
+  const parallel = (tenant: number) => ({ run: 100, tenant, inline_tools: ['message'] })
+  const ask = (run_id: string, step_number: number, tenant = 1) =>
+    f.step.claimStep({ run_id, step_number, lease_seconds: 60, parallel: parallel(tenant) })
+  /** Runs of one tenant with a call each; the first one's has the only place, the others wait in this order. */
+  async function line(count: number) {
+    const tenant_id = someone().sub
+    const runs: string[] = []
+    for (let n = 0; n < count; n++) runs.push(await runWithTools(f, someone({ tenant_id }), [toolStep('a')]))
+    const answers = []
+    for (const run of runs) answers.push(await ask(run, 2))
+    const [first] = answers
+    if (first === undefined || !('claim' in first)) throw new Error('the first call has no place')
+    expect(answers.slice(1)).toEqual(
+      Array.from({ length: count - 1 }, () => expect.objectContaining({ refused: 'busy' })),
+    )
+    return { runs, step: first.claim.step }
+  }
+
+  it('goes past a call that somebody is at work on, and waits for nobody', async () => {
+    const { runs, step } = await line(3)
+    const client = new pg.Client({ connectionString: f.database.url('postgres') })
+    client.on('error', () => {})
+    await client.connect()
+    await client.query('begin')
+    await client.query('select from public.agent_task_queue where run_id = $1 for update', [runs[1]])
+    const committed = f.step.commitStep({ ...step, commit: toolCommit() }).finally(() => client.end())
+    expect((await committed).publications.map(({ run_id }) => run_id)).toContain(runs[2])
+  })
+
+  it.each([
+    [0, 2],
+    [1, 4],
+    [4, 32],
+    [5, 60],
+    [3000, 60],
+  ])('is asked for again later each time, %d publications along in %d s', async (publication, seconds) => {
+    const { runs } = await line(2)
+    const [, waiting] = runs
+    await f.sql('update public.agent_task_queue set publication = $2, due_at = now() where run_id = $1', [
+      waiting,
+      publication,
+    ])
+    expect(await ask(waiting ?? '', 2)).toMatchObject({ refused: 'busy' })
+    const [row] = await f.sql(
+      `select round(extract(epoch from due_at - clock_timestamp()))::int as due, round(extract(epoch from publish_at - due_at))::int as published
+       from public.agent_task_queue where run_id = $1`,
+      [waiting],
+    )
+    expect(row).toEqual({ due: seconds, published: 20 })
+  })
+})
+
+it('a pass of the sweeper removes so much at a time, and what is left over in the next', async () => {
+  const run = await plannedRun(f, who)
+  await f.sql(
+    `insert into private.objects_to_remove (bucket, name, not_before, handed_at, removed_at)
+     select 'agent-outputs', 'old/' || n, t, t, t from generate_series(1, 1001) n, (select now() - interval '11 minutes') as x (t)`,
+  )
+  await f.sql(
+    `insert into private.idempotency_keys (user_id, key, body_sha256, run_id, created_at)
+     select user_id, 'old ' || n, $2, id, now() - interval '25 hours' from public.agent_runs, generate_series(1, 1001) n where id = $1`,
+    [run, sha('b')],
+  )
+  const left = async () =>
+    f.sql(`select (select count(*)::int from private.objects_to_remove where name like 'old/%') as objects,
+      (select count(*)::int from private.idempotency_keys where key like 'old %') as keys`)
+  await f.sweep()
+  expect(await left()).toEqual([{ objects: 1, keys: 1 }])
+  await f.sweep()
+  expect(await left()).toEqual([{ objects: 0, keys: 0 }])
 })

@@ -151,6 +151,20 @@ describe('fork', () => {
     expect(await contents(0, 'new')).toEqual(['new'])
   })
 
+  it('counts of each file the version that it has, not those before', async () => {
+    const who = someone()
+    const run = await runWithTools(f, who, [toolStep('a')])
+    const wrote = (letter: string) =>
+      toolCommit({ verified: [sha(letter)], files: { put: [file('b.txt', letter)], removed: [] } })
+    await carryOut(f, run, 2, wrote('d'))
+    await carryOut(f, run, 3, commitOf({ next: { kind: 'steps', steps: [toolStep('b')] } }))
+    await carryOut(f, run, 4, wrote('e'))
+    const forked = await fork(who, run, 5)
+    expect(
+      await f.sql('select files, bytes::int from private.runs where run_id = $1', [forked.run.id]),
+    ).toEqual([{ files: 1, bytes: 1 }])
+  })
+
   it('repeats by its own key only, and writes none without', async () => {
     const who = someone()
     const run = await plannedRun(f, who)

@@ -15,6 +15,14 @@ const RUNS: [ProgramName, typeof FULL][] = [
   ['group', { messages: 1, attempts: 1, verbs: false }],
 ]
 
+if (process.argv.includes('--help') || process.argv.includes('-h')) {
+  console.log(`npm run test:model -- [--traces]
+Visits every state of the step protocol within its bounds, then removes every guard in turn: each must give a counter-example.
+
+  --traces   prints the counter-examples step by step`)
+  process.exit(0)
+}
+
 let failed = 0
 const print = (line: string) => process.stdout.write(`${line}\n`)
 const number = (value: number) => value.toLocaleString('en')

@@ -18,6 +18,8 @@ export const ENGINE_SUITES = [
   '../engine/burst.test.ts',
   '../engine/model-faults.test.ts',
   '../engine/without-one-part.test.ts',
+  '../engine/approvals.test.ts',
+  '../engine/sweeper.test.ts',
 ]
 /** And those of shared/core/decide.ts. */
 export const DECIDE_SUITE = '../../shared/core/decide.test.ts'

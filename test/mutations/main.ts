@@ -23,8 +23,22 @@ const { values } = parseArgs({
     /** Without the suites that put the engine and HTTP around the database: says sooner what they alone would notice. */
     quick: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 })
+if (values.help) {
+  console.log(`npm run test:mutations -- [--minutes 40] [--workers 2] [--seed 1] [--sample N] [--only REGEXP] [--except FILE] [--quick] [--verbose]
+Changes each condition of the SQL functions and of decide.ts, and drops each constraint, policy and grant, one at a time, and asks the tests.
+It fails for a survivor without a reason in test/mutations/survivors.ts. All of them take more than an hour on two cores.
+
+  --minutes N     begins no mutant after that; the seed decides which came first
+  --sample N      at most so many
+  --only REGEXP   only mutants whose name it finds
+  --except FILE   not those named there, one a line
+  --quick         without the suites of the engine and HTTP
+  --verbose       a line for each mutant`)
+  process.exit(0)
+}
 const except = new Set(values.except === undefined ? [] : (await readFile(values.except, 'utf8')).split('\n'))
 const print = (line: string) => process.stdout.write(`${line}\n`)
 const began = performance.now()

@@ -37,6 +37,22 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: 'private.fork_run: and dropped: protocol < v_protocol → true',
     reason: 'The run is new, of protocol 1, and v_protocol is greater than 1 here.',
   },
+  {
+    id: "private.retire: where dropped: name = 'retention_days' → true",
+    reason: 'The table holds no other name: settings_name_check.',
+  },
+  {
+    id: "private.answer_approval: and dropped: kind = 'user' → true",
+    reason: 'While a call waits for its answer no job of the run is out: its whole group waits.',
+  },
+  {
+    id: 'private.copy_run: and dropped: step_number = 0 → true',
+    reason: 'The first message of a run is that of step 0.',
+  },
+  {
+    id: 'private.continue_run: least of one: least(q.due_at, v_now) → v_now',
+    reason: 'What is due is due: nobody asks for how long.',
+  },
   ...['p_idempotency is null → false', "jsonb_typeof(p_idempotency) = 'null' → false"].map((condition) => ({
     id: `private.replay: or dropped: ${condition}`,
     reason: 'Spares two queries: without a key they find nothing, and the answer is null as well.',

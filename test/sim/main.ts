@@ -11,8 +11,17 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     /** Takes one guard of the store away: the command then has to fail. */
     mutant: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 })
+if (values.help) {
+  console.log(`npm run test:sim -- [--runs 2000] [--seed 1] [--trace] [--mutant NAME]
+Simulated runs, one seed each, with every port simulated and faults of every kind. A seed replays exactly: --runs 1 --seed N.
+
+  --trace         prints the history of the first seed
+  --mutant NAME   takes a guard of the store away, and must fail: ${MUTANTS.join(', ')}`)
+  process.exit(0)
+}
 const mutant = MUTANTS.find((name) => name === values.mutant)
 if (values.mutant !== undefined && mutant === undefined) {
   console.error(`The mutants are: ${MUTANTS.join(', ')}`)
