@@ -7,8 +7,9 @@ import type { CreateOp, History, Outcome } from './history.ts'
 const MAX_ATTEMPTS = 8
 const REQUEST_TIMEOUT_MS = 10_000
 /** Enough that both cores always have a step to do, and the end of the faults still finds all of them within seconds. */
-const MAX_ACTIVE_RUNS = 64
-const CALLERS = 4
+const MAX_ACTIVE_RUNS = 96
+/** So many that a caller who waits for an answer in vain does not leave the others without work. */
+const CALLERS = 12
 const CANCEL_SHARE = 0.06
 const PAUSE_SHARE = 0.05
 
@@ -18,6 +19,8 @@ interface Answer {
 }
 
 export interface Driver {
+  /** Runs that have not ended, at the last look. */
+  active(): number
   /** Makes no new runs; resolves when every caller has got its answers. */
   stop(): Promise<void>
   /** Lets every run go on that a pause still holds; true when there was none. */
@@ -128,6 +131,7 @@ export function startDriver(means: {
     }
   })
   return {
+    active: () => active,
     async stop() {
       stopped = true
       await Promise.all([...callers, counting])

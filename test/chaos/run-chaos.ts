@@ -56,7 +56,7 @@ export async function runChaos({
     while (performance.now() - started < seconds * 1000) {
       await sleep(Math.min(15_000, seconds * 1000))
       log(
-        `${Math.round((performance.now() - started) / 1000)} s: ${history.creates.length} runs, ${counts.of('postgres.crash')} Postgres kills, ${counts.of('commits')} commits`,
+        `${Math.round((performance.now() - started) / 1000)} s: ${history.creates.length} runs, ${driver.active()} not ended, ${counts.of('postgres.crash')} Postgres kills, ${counts.of('commits')} commits`,
       )
     }
     await nemesis.stop()

@@ -56,7 +56,19 @@ export async function renderWith(overlay: string, components: readonly string[])
 const container = z.looseObject({
   name: z.string(),
   image: z.string(),
-  env: z.array(z.object({ name: z.string(), value: z.string() })).optional(),
+  env: z
+    .array(
+      z.union([
+        z.strictObject({ name: z.string(), value: z.string() }),
+        z.strictObject({
+          name: z.string(),
+          valueFrom: z.strictObject({
+            secretKeyRef: z.strictObject({ name: z.string(), key: z.string() }),
+          }),
+        }),
+      ]),
+    )
+    .optional(),
   envFrom: z
     .array(
       z.object({

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { requiredKeys } from '../../knative/deploy/secret-table.ts'
 import {
   hasKubectl,
   parseYaml,
@@ -63,6 +64,15 @@ describe.skipIf(!hasKubectl)('manifests', () => {
       new Set(['agent-router', 'agent-sweeper', 'egress']),
     )
     for (const one of found) checkSealed(one)
+    const sweeper = found.find(({ name }) => name === 'agent-sweeper')
+    const refs = (sweeper?.pod.containers[0]?.env ?? []).map((one) =>
+      'valueFrom' in one ? one.valueFrom.secretKeyRef : undefined,
+    )
+    expect(refs).toHaveLength(3)
+    for (const ref of refs) {
+      expect(ref?.name).toBe('agent-step')
+      expect(requiredKeys('agent-step', { withDatabaseUrl: false })).toContain(ref?.key)
+    }
   })
 
   test.each(Object.entries(overlays))('%s: nothing is reached that is not meant to be', (_, resources) => {
