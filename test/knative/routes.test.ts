@@ -74,10 +74,15 @@ describe.skipIf(!hasKubectl)('HTTPRoute', () => {
       expect(gateway.size).toBe(1)
       const grant = render(overlay).find(({ kind }) => kind === 'ReferenceGrant')
       const backend = rules[0]?.backendRefs[0]
+      const home = found?.metadata.namespace
       expect(grant).toMatchObject({
         apiVersion: 'gateway.networking.k8s.io/v1beta1',
-        metadata: { namespace: backend?.namespace },
-        spec: { to: [{ group: '', kind: 'Service', name: backend?.name }] },
+        // two installations on one cluster have one each
+        metadata: { name: home, namespace: backend?.namespace },
+        spec: {
+          from: [{ kind: 'HTTPRoute', namespace: home }],
+          to: [{ group: '', kind: 'Service', name: backend?.name }],
+        },
       })
     },
   )
