@@ -53,6 +53,15 @@ const publishedIn = async (run: string, step: number) => {
   )
   return row?.s
 }
+/** Somebody else's transaction that has rows locked, until it is released. */
+async function holding(text: string, values: unknown[]): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: f.database.url('postgres') })
+  client.on('error', () => {})
+  await client.connect()
+  await client.query('begin')
+  await client.query(text, values)
+  return () => client.end()
+}
 const replan = () => commitOf({ status: 'failed', next: { kind: 'steps', steps: [modelStep('replan', 0)] } })
 
 it('a step without output has none, and one without a plan does not end the planning', async () => {
@@ -250,12 +259,10 @@ describe('a place of the tenant', () => {
 
   it('goes past a call that somebody is at work on, and waits for nobody', async () => {
     const { runs, step } = await line(3)
-    const client = new pg.Client({ connectionString: f.database.url('postgres') })
-    client.on('error', () => {})
-    await client.connect()
-    await client.query('begin')
-    await client.query('select from public.agent_task_queue where run_id = $1 for update', [runs[1]])
-    const committed = f.step.commitStep({ ...step, commit: toolCommit() }).finally(() => client.end())
+    const release = await holding('select from public.agent_task_queue where run_id = $1 for update', [
+      runs[1],
+    ])
+    const committed = f.step.commitStep({ ...step, commit: toolCommit() }).finally(release)
     expect((await committed).publications.map(({ run_id }) => run_id)).toContain(runs[2])
   })
 
@@ -300,4 +307,27 @@ it('a pass of the sweeper removes so much at a time, and what is left over in th
   expect(await left()).toEqual([{ objects: 1, keys: 1 }])
   await f.sweep()
   expect(await left()).toEqual([{ objects: 0, keys: 0 }])
+})
+
+it('a finding that another sweeper is just telling is not waited for', async () => {
+  await f.sql(`insert into private.violations (invariant, detail) values ('test', 'held'), ('test', 'free')`)
+  const release = await holding(`select from private.violations where detail = 'held' for update`, [])
+  const { new_violations } = await f.step.sweepDue({ limit: 1 }).finally(release)
+  expect(new_violations?.map(({ detail }) => detail)).toEqual(['free'])
+  await f.sql(`delete from private.violations where invariant = 'test'`)
+})
+
+it('a pass of the sweeper looks at twenty runs that have ended, and at the others in the next', async () => {
+  const waiting = async () => {
+    const [row] = await f.sql('select count(*)::int as n from private.runs_to_check')
+    return Number(row?.n)
+  }
+  while ((await waiting()) > 0) await f.sweep()
+  for (let n = 0; n < 21; n++) {
+    const { run } = await f.front.createRun(newRun(who))
+    await f.front.cancelRun({ principal: who, run_id: run.id })
+  }
+  expect(await waiting()).toBe(21)
+  await f.sweep()
+  expect(await waiting()).toBe(1)
 })

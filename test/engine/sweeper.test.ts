@@ -69,6 +69,7 @@ it('an attempt that cannot be settled holds no other back', async () => {
   await advance(6)
   expect(await pass()).toMatchObject({ settled: 1, failed: 1 })
   expect(await fault(stuck)).toMatchObject({ what: 'settle', times: 1 })
+  expect(await pass()).toMatchObject({ settled: 0, failed: 0 })
   await free(stuck)
   await advance(61)
   expect(await pass()).toMatchObject({ settled: 1, failed: 0 })

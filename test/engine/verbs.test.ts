@@ -306,9 +306,10 @@ describe('retry of a step', () => {
 })
 
 describe('delete', () => {
-  const listed = () =>
+  const listed = (who: Principal) =>
     e.project.sql<{ bucket: string; name: string }>(
-      'select bucket, name from private.objects_to_remove where removed_at is null order by 1, 2',
+      `select bucket, name from private.objects_to_remove where removed_at is null and name like $1 || '/%' order by 1, 2`,
+      [who.sub],
     )
   const exists = async (bucket: string, name: string) =>
     (await e.project.sql('select from storage.objects where bucket_id = $1 and name = $2', [bucket, name]))
@@ -347,21 +348,21 @@ describe('delete', () => {
     ])
       expect(await e.project.sql(`select from ${table} where run_id = $1`, [run.id]), table).toEqual([])
     // the fork refers to both blobs; the artifacts were the run's own
-    const first = await listed()
+    const first = await listed(who)
     expect(first.map(({ bucket }) => bucket)).toEqual(['agent-outputs', 'agent-outputs'])
     expect(await exists('agent-outputs', first[0]?.name ?? '')).toBe(true)
     await sweep(e.deps)
     expect(await exists('agent-outputs', first[0]?.name ?? '')).toBe(false)
-    expect(await listed()).toEqual([])
+    expect(await listed(who)).toEqual([])
 
     await verbs.deleteRun({ principal: who, run_id: fork.run.id })
-    const blobs = await listed()
+    const blobs = await listed(who)
     expect(blobs.map(({ bucket }) => bucket)).toEqual(['agent-workspaces', 'agent-workspaces'])
     await sweep(e.deps)
-    expect(await listed()).toHaveLength(2)
+    expect(await listed(who)).toHaveLength(2)
     // one is written again within the day: it is kept
     await played(who, [[write('again', content)], [say('End.')]])
-    const [left, ...others] = await listed()
+    const [left, ...others] = await listed(who)
     expect(others).toEqual([])
     await e.project.sql(`update private.objects_to_remove set not_before = now()`)
     expect(await exists('agent-workspaces', left?.name ?? '')).toBe(true)
@@ -436,7 +437,6 @@ describe('delete', () => {
     expect(await e.store.releaseStep(late)).toMatchObject({ committed: false, publications: [] })
     const gone = { principal: who, run_id: run.id }
     await expect(verbs.deleteRun(gone)).rejects.toMatchObject({ code: 'run_not_found' })
-    //({ principal: who, run_id: run.id })
     expect(await delivery).toEqual({ outcome: 'stale' })
     const [balance] = await e.project.sql<{ available_credits: string; used_credits: string }>(
       'select available_credits, used_credits from public.credit_balances where user_id = $1',

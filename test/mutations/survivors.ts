@@ -38,6 +38,10 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     reason: 'The run is new, of protocol 1, and v_protocol is greater than 1 here.',
   },
   {
+    id: 'public.agent_sweep: limit dropped: limit 1000 →  #2',
+    reason: 'Bounds one pass: what is beyond it is done in the next.',
+  },
+  {
     id: "private.retire: where dropped: name = 'retention_days' → true",
     reason: 'The table holds no other name: settings_name_check.',
   },
