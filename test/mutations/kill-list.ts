@@ -20,6 +20,8 @@ export const ENGINE_SUITES = [
   '../engine/without-one-part.test.ts',
   '../engine/approvals.test.ts',
   '../engine/sweeper.test.ts',
+  '../engine/retention.test.ts',
+  '../database/cron.test.ts',
 ]
 /** And those of shared/core/decide.ts. */
 export const DECIDE_SUITE = '../../shared/core/decide.test.ts'

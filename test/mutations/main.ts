@@ -43,6 +43,7 @@ const except = new Set(values.except === undefined ? [] : (await readFile(values
 const print = (line: string) => process.stdout.write(`${line}\n`)
 const began = performance.now()
 const results = new Map<string, { noticed: string | null; milliseconds: number }>()
+const leaning = new Set<string>()
 let all: Mutant[] = []
 let chosen: Mutant[] | undefined
 let next = 0
@@ -77,6 +78,10 @@ async function work(): Promise<void> {
       if (report.kind === 'broken') {
         reject(new Error(`the suites fail without any change: ${report.noticed}`))
         child.send('end')
+        return
+      }
+      if (report.kind === 'leaning') {
+        leaning.add(report.title)
         return
       }
       if (report.kind === 'ready') {
@@ -134,6 +139,9 @@ if (survivors.length > unexplained.length) print('\nequivalent, with the reason:
 for (const { id } of survivors) if (reviewed.has(id)) print(`  ${id}\n      ${reviewed.get(id)}`)
 if (unexplained.length > 0) print('\nSURVIVED WITHOUT A REASON:')
 for (const { id, line, by: change } of unexplained) print(`  ${id}\n      line ${line}, becomes: ${change}`)
+if (leaning.size > 0)
+  print('\nnot asked any more, as they fail on the original without the cases before them:')
+for (const title of leaning) print(`  ${title}`)
 if (stale.length > 0) print('\nSTALE in survivors.ts (noticed now, or no such mutant):')
 for (const { id } of stale) print(`  ${id}`)
 process.exitCode = unexplained.length + stale.length > 0 || tested.length === 0 ? 1 : 0

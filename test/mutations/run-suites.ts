@@ -70,31 +70,65 @@ export async function runSuite(
 const lately = new Map<string, { suite: Suite; title: string }[]>()
 const MAX_LATELY = 12
 
+/** Who noticed, and with which cases of its suite in which order. */
+export interface Notice {
+  by: string
+  suite: Suite
+  cases: readonly Case[]
+}
+
 /** Runs the cases that reach the target, those cases first that noticed earlier mutants of this target. */
 export async function runSuites(
   suites: readonly Suite[],
   target: string,
   reaches: (one: Case) => boolean = () => true,
-): Promise<string | undefined> {
+): Promise<Notice | undefined> {
   const first = lately.get(target) ?? []
   for (const suite of suites) {
     const titles = new Set(first.filter((known) => known.suite === suite).map(({ title }) => title))
     if (titles.size === 0) continue
-    const noticed = await askSuite(
-      suite,
-      suite.cases.filter(({ title }) => titles.has(title)),
-    )
-    if (noticed !== undefined) return noticed
+    const cases = suite.cases.filter(({ title }) => titles.has(title))
+    const by = await askSuite(suite, cases)
+    if (by !== undefined) return { by, suite, cases }
   }
   for (const suite of suites) {
-    const noticed = await askSuite(suite, suite.cases.filter(reaches))
-    if (noticed === undefined) continue
-    const found = suite.cases.find(
-      ({ title }) => noticed === `${suite.file}: ${title}` || noticed.includes(`: ${title}, and then`),
-    )
+    const cases = suite.cases.filter(reaches)
+    const by = await askSuite(suite, cases)
+    if (by === undefined) continue
+    const found = suite.cases.find(({ title }) => isBy(by, suite, title))
     if (found !== undefined)
       lately.set(target, [{ suite, title: found.title }, ...first].slice(0, MAX_LATELY))
-    return noticed
+    return { by, suite, cases }
   }
   return undefined
+}
+
+function isBy(by: string, suite: Suite, title: string): boolean {
+  return by === `${suite.file}: ${title}` || by === `${suite.file}: ${title}, and then`
+}
+
+/** Orders of cases, up to the one that noticed, in which nothing was wrong with the original. */
+const sound = new Set<string>()
+
+/**
+ * Whether it was the mutant: the original is shown to the same cases in the same order, once for each. A case that then fails as well
+ * leans on cases that were left out; it is not asked again.
+ * To be called with the original in the mutant's place.
+ */
+export async function isSound({ by, suite, cases }: Notice): Promise<boolean> {
+  const until = cases.findIndex(({ title }) => isBy(by, suite, title))
+  const asked = cases.slice(0, until + 1)
+  const key = JSON.stringify([suite.file, asked.map(({ title }) => title)])
+  if (until === -1 || sound.has(key)) return true
+  if ((await askSuite(suite, asked)) === undefined) {
+    sound.add(key)
+    return true
+  }
+  suite.cases = suite.cases.filter((one) => one !== cases[until])
+  for (const [target, known] of lately)
+    lately.set(
+      target,
+      known.filter((one) => one.suite !== suite || one.title !== cases[until]?.title),
+    )
+  return false
 }
