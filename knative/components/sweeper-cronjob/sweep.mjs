@@ -12,11 +12,11 @@ function needed(name) {
   return value
 }
 
-async function post(what, url, headers, ms) {
+async function post(what, url, headers, body, ms) {
   const answer = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
-    body: '{}',
+    body,
     redirect: 'error',
     signal: AbortSignal.timeout(ms),
   })
@@ -30,6 +30,8 @@ const { due } = await post(
   'the database',
   `${needed('SUPABASE_URL')}/rest/v1/rpc/agent_sweep`,
   { apikey: needed('SUPABASE_ANON_KEY'), authorization: `Bearer ${needed('SUPABASE_ROLE_TOKEN')}` },
+  // PostgREST finds a function by the names of its arguments
+  '{"p":{}}',
   SWEEP_MS,
 )
 if (due > 0) {
@@ -39,6 +41,7 @@ if (due > 0) {
     'the step function',
     `${needed('PUBLIC_BASE_URL')}/agent/step/sweep`,
     { 'x-agent-timestamp': timestamp, 'x-agent-signature': signature },
+    '{}',
     CALL_MS,
   )
 } else if (due !== 0) {
