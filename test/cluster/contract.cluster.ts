@@ -13,16 +13,24 @@ const ALLOWED_ORIGIN = 'https://app.example.com'
 beforeAll(() => install({ ALLOWED_ORIGINS: ALLOWED_ORIGIN }), 600_000)
 
 test('every case of the contract holds through the gateway', async () => {
-  const { root, publicUrl, origin, anonKey } = inject('ground')
+  const { root, host, publicUrl, origin, anonKey } = inject('ground')
   const [first, second] = await Promise.all([newUser('contract-first'), newUser('contract-second')])
   const { code, stdout, stderr } = await runCommand(
     process.execPath,
     [
+      ...['--import', join(root, 'test/cluster/reach-host.ts')],
       join(root, 'test/contract/main.ts'),
       ...['--url', publicUrl, '--supabase-url', origin, '--anon-key', anonKey],
       ...['--origin', ALLOWED_ORIGIN, '--refused-origin', 'https://elsewhere.example.com'],
     ],
-    { env: { ...childEnv(), CONTRACT_TOKEN: first.token, CONTRACT_OTHER_TOKEN: second.token } },
+    {
+      env: {
+        ...childEnv(),
+        CLUSTER_HOST: host,
+        CONTRACT_TOKEN: first.token,
+        CONTRACT_OTHER_TOKEN: second.token,
+      },
+    },
   )
   const output = stripVTControlCharacters(`${stdout}\n${stderr}`)
   process.stdout.write(output)
