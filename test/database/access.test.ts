@@ -251,7 +251,7 @@ describe('storage', () => {
 
   it('gives the services their two buckets', async () => {
     const both = new Set([...folders('agent-workspaces'), ...folders('agent-outputs')])
-    for (const role of ['agent_api', 'agent_step']) {
+    for (const role of ['agent_api', 'agent_step', 'agent_door']) {
       expect(new Set(await seen(role, null))).toEqual(both)
       const buckets = await as(role, null, 'select id from storage.buckets order by id')
       expect(buckets.map(({ id }) => id)).toEqual(['agent-outputs', 'agent-workspaces'])
@@ -259,6 +259,7 @@ describe('storage', () => {
     const may: Record<string, string[]> = {
       agent_api: ['agent-workspaces'],
       agent_step: ['agent-workspaces', 'agent-outputs'],
+      agent_door: ['agent-workspaces', 'agent-outputs'],
     }
     for (const [role, buckets] of Object.entries(may)) {
       for (const bucket of BUCKETS) {
@@ -274,9 +275,8 @@ describe('storage', () => {
         refused,
       )
     }
-    await expect(as('agent_api', null, 'delete from storage.objects'), 'delete').rejects.toMatchObject(
-      refused,
-    )
+    for (const role of ['agent_api', 'agent_door'])
+      await expect(as(role, null, 'delete from storage.objects'), role).rejects.toMatchObject(refused)
   })
 
   it('lets the step service delete what is listed and handed out, by bucket and name', async () => {
