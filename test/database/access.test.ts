@@ -196,12 +196,9 @@ describe('storage', () => {
     (await as(role, claims, `select bucket_id || ':' || name as o from storage.objects order by 1`)).map(
       ({ o }) => o,
     )
+  /** Returns nothing: the policy of who may see a row would refuse a row that is returned. */
   const insert = (role: string, claims: Claims, bucket: string, name: string) =>
-    as(
-      role,
-      claims,
-      `insert into storage.objects (bucket_id, name) values ('${bucket}', '${name}') returning name`,
-    )
+    as(role, claims, `insert into storage.objects (bucket_id, name) values ('${bucket}', '${name}')`)
   const folders = (bucket: string) =>
     [alice.sub, bob.sub, carol.sub, carolsId].map((folder) => `${bucket}:${folder}/x`)
 
@@ -220,7 +217,7 @@ describe('storage', () => {
   })
 
   it('takes from a user what goes to the own folder of inputs, and nothing else', async () => {
-    expect(await insert('authenticated', claimsOf(alice), 'agent-inputs', `${alice.sub}/y`)).toHaveLength(1)
+    await insert('authenticated', claimsOf(alice), 'agent-inputs', `${alice.sub}/y`)
     for (const [bucket, name] of [
       ['agent-inputs', `${bob.sub}/y`],
       ['agent-inputs', 'y'],
@@ -263,11 +260,7 @@ describe('storage', () => {
     }
     for (const [role, buckets] of Object.entries(may)) {
       for (const bucket of BUCKETS) {
-        const answer = as(
-          role,
-          null,
-          `insert into storage.objects (bucket_id, name) values ('${bucket}', 'new')`,
-        )
+        const answer = insert(role, null, bucket, 'new')
         if (buckets.includes(bucket)) await answer
         else await expect(answer, `${role}: ${bucket}`).rejects.toMatchObject(refused)
       }
