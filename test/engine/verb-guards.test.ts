@@ -468,6 +468,12 @@ describe('what the sweeper removes', () => {
   const retire = async (limit: number) =>
     (await f.sql('select private.retire($1) as answer', [limit]))[0].answer
   const mark = (run: string) => f.sql('update public.agent_runs set deleted_at = now() where id = $1', [run])
+  const expireAndMark = (run: string) =>
+    f.sql(
+      `update public.agent_artifacts set expires_at = case when filename = 'expired' then now() end,
+         deleted_at = case when filename = 'marked' then now() end where run_id = $1`,
+      [run],
+    )
   const left = async (who: Principal, table: string) =>
     (await f.sql(`select from public.${table} where user_id = $1`, [who.sub])).length
 
@@ -479,18 +485,47 @@ describe('what the sweeper removes', () => {
       who,
       ['expired', 'marked'].map((name) => artifact(name, name)),
     )
-    await f.sql(
-      `update public.agent_artifacts set expires_at = now() where run_id = $1 and filename = 'expired'`,
-      [run],
-    )
-    await f.sql(
-      `update public.agent_artifacts set deleted_at = now() where run_id = $1 and filename = 'marked'`,
-      [run],
-    )
+    await expireAndMark(run)
     expect(await retire(1)).toEqual({ removed: 1, failed: 0 })
     expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 1])
     await retire(1)
     expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 0])
+  })
+
+  it('is what has ended, and what was made by what has ended', async () => {
+    const who = someone()
+    await retire(1000)
+    const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
+    await carryOut(f, run, 2, toolCommit({ artifacts: ['expired', 'marked'].map((n) => artifact(n, n)) }))
+    await expireAndMark(run)
+    await mark(run)
+    expect(await retire(1000)).toEqual({ removed: 0, failed: 0 })
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 2])
+    await f.sql('update public.agent_runs set deleted_at = null where id = $1', [run])
+    await f.front.cancelRun(ids(who, run))
+    await retire(1000)
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 0])
+  })
+
+  it('after some days is told to the database in days, which are written when they change', async () => {
+    const configure = (retention_days: unknown) =>
+      f.sql('select public.agent_configure($1)', [JSON.stringify({ retention_days })])
+    const written = async () => (await f.sql('select value, updated_at::text from private.settings'))[0]
+    try {
+      await configure(36_500)
+      const first = await written()
+      expect(first.value).toBe(36_500)
+      await configure(36_500)
+      expect(await written()).toEqual(first)
+      for (const days of [null, -1, 36_501])
+        await expect(configure(days), `${days}`).rejects.toMatchObject({ code: 'PT400' })
+      expect(await written()).toEqual(first)
+      await configure(36_499)
+      expect((await written()).updated_at).not.toBe(first.updated_at)
+    } finally {
+      await configure(0)
+    }
+    expect((await written()).value).toBe(0)
   })
 
   it('of artifacts is what lies in the own folder of outputs, where nobody of this user shows it', async () => {
