@@ -242,6 +242,12 @@ it.each<[string, string, Record<string, unknown>]>([
   expect(await copy(table, [], fields, { where })).toEqual(['23514', name])
 })
 
+it('a setting has one of the names that are read', async () => {
+  // of the one name there is one row
+  expect((await copy('private.settings', ['name'])).at(1)).toBe('settings_pkey')
+  expect(await copy('private.settings', [], { name: 'else' })).toEqual(['23514', 'settings_name_check'])
+})
+
 it('a deleted run leaves its ledger and nothing else', async () => {
   const who = someone()
   const run = await runWithTools(f, who, [toolStep('a')], {

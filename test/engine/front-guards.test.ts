@@ -181,6 +181,41 @@ it('a run is of the tenant of its own principal, whoever has the same subject at
   }
 })
 
+it('a call that tells nothing new about who acts waits for nobody who changes it', async () => {
+  const who = someone({ tenant_id: randomUUID() })
+  await f.front.createRun(newRun(who))
+  const client = new pg.Client({ connectionString: f.database.url('postgres') })
+  await client.connect()
+  try {
+    await client.query('begin')
+    await client.query('select from private.principals where sub = $1 for update', [who.sub])
+    const page = await f.front.listRuns({ principal: who, limit: 5, before: null, status: null })
+    expect(page.runs).toHaveLength(1)
+  } finally {
+    await client.end()
+  }
+})
+
+it('a create waits for no other of its user or tenant whose number is not limited', async () => {
+  const who = someone({ tenant_id: randomUUID() })
+  const alone = someone()
+  const limits = { max_steps: 5, timeout_seconds: 60 }
+  const client = new pg.Client({ connectionString: f.database.url('postgres') })
+  await client.connect()
+  try {
+    await client.query('begin')
+    const hold = (id: string | null) =>
+      client.query(`select pg_advisory_xact_lock(hashtextextended('open runs of ' || $1, 0))`, [id])
+    for (const id of [who.sub, who.tenant_id, alone.sub]) await hold(id)
+    await f.front.createRun(newRun(who, { limits }))
+    await f.front.createRun(newRun(alone, { limits }))
+    // who has no tenant is none either
+    await f.front.createRun(newRun(alone, { limits: { ...limits, max_open_runs_per_tenant: 5 } }))
+  } finally {
+    await client.end()
+  }
+})
+
 describe('what is deleted', () => {
   it('as a mark on the run is not there for any verb', async () => {
     const who = someone()

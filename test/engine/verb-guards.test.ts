@@ -495,16 +495,17 @@ describe('what the sweeper removes', () => {
   it('is what has ended, and what was made by what has ended', async () => {
     const who = someone()
     await retire(1000)
+    await ended(who)
     const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
     await carryOut(f, run, 2, toolCommit({ artifacts: ['expired', 'marked'].map((n) => artifact(n, n)) }))
     await expireAndMark(run)
     await mark(run)
     expect(await retire(1000)).toEqual({ removed: 0, failed: 0 })
-    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 2])
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 2])
     await f.sql('update public.agent_runs set deleted_at = null where id = $1', [run])
     await f.front.cancelRun(ids(who, run))
     await retire(1000)
-    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 0])
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 0])
   })
 
   it('after some days is told to the database in days, which are written when they change', async () => {
