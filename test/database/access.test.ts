@@ -181,6 +181,40 @@ describe('who asks', () => {
   })
 })
 
+describe('a service that starts', () => {
+  /** What a login that is a member of `roles` is told, beside one of our services. */
+  async function told(roles: string[], attributes = ''): Promise<unknown> {
+    await owner.query('begin')
+    try {
+      // the roles of these tests belong to the cluster: they are gone with the transaction
+      await owner.query('create role agent_test_super superuser nobypassrls')
+      await owner.query(`create role agent_test_login ${attributes}`)
+      for (const role of ['agent_api', ...roles]) await owner.query(`grant ${role} to agent_test_login`)
+      await owner.query('set local role agent_test_login')
+      const { rows } = await owner.query(`select public.agent_ready('{}') as answer`)
+      return rows[0].answer
+    } finally {
+      await owner.query('rollback')
+    }
+  }
+  const role = 'agent_test_login'
+
+  it('is told when row security does not bind it, and through what', async () => {
+    expect(await told([])).toEqual({ schema: 1, role, bypass_rls: false, bypass_through: null })
+    for (const name of ['service_role', 'agent_engine', 'agent_test_super'])
+      expect(await told([name])).toEqual({ schema: 1, role, bypass_rls: true, bypass_through: name })
+    expect(await told(['service_role', 'agent_engine'])).toMatchObject({ bypass_through: 'agent_engine' })
+    expect(await told(['agent_engine'], 'bypassrls')).toMatchObject({ bypass_through: role })
+  })
+
+  it('as it is meant to be is bound', async () => {
+    for (const service of ['agent_api', 'agent_step', 'agent_door'])
+      expect(await as(service, null, `select public.agent_ready('{}') as answer`)).toEqual([
+        { answer: { schema: 1, role: service, bypass_rls: false, bypass_through: null } },
+      ])
+  })
+})
+
 describe('storage', () => {
   const BUCKETS = ['agent-inputs', 'agent-workspaces', 'agent-outputs', 'elsewhere']
   beforeAll(async () => {

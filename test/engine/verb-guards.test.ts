@@ -570,33 +570,34 @@ describe('what the sweeper removes', () => {
     ])
   })
 
-  it.each(['private.runs where run_id', 'public.agent_runs where id'])(
-    'is not what somebody holds in %s, for which nobody waits',
-    async (row) => {
-      const who = someone()
+  it.each([
+    ['run', 'private.runs where run_id'],
+    ['run', 'public.agent_runs where id'],
+    ['artifact', 'public.agent_artifacts where run_id'],
+  ])('is no %s that somebody holds in %s, for which nobody waits', async (what, row) => {
+    const who = someone()
+    await retire(1000)
+    await ended(who)
+    const run = await ended(who, [artifact('expired', 'expired')])
+    await (what === 'run' ? mark(run) : expireAndMark(run))
+    const clients = [1, 2].map(() => new pg.Client({ connectionString: f.database.url('postgres') }))
+    const [holder, sweeper] = clients
+    await Promise.all(clients.map((client) => client.connect()))
+    try {
+      await holder?.query('begin')
+      await holder?.query(`select from ${row} = $1 for update`, [run])
+      // who waits all the same fails
+      await sweeper?.query(`set lock_timeout = '1s'`)
+      const answer = await sweeper?.query('select private.retire(1000) as answer')
+      expect(answer?.rows).toEqual([{ answer: { removed: 0, failed: 0 } }])
+      expect(await left(who, 'agent_artifacts')).toBe(1)
+      await holder?.query('commit')
       await retire(1000)
-      await ended(who)
-      const run = await ended(who)
-      await mark(run)
-      const [holder, sweeper] = [
-        new pg.Client(f.database.url('postgres')),
-        new pg.Client(f.database.url('postgres')),
-      ]
-      await Promise.all([holder.connect(), sweeper.connect()])
-      try {
-        await holder.query('begin')
-        await holder.query(`select from ${row} = $1 for update`, [run])
-        // who waits all the same fails
-        await sweeper.query(`set lock_timeout = '1s'`)
-        const { rows } = await sweeper.query('select private.retire(1000) as answer')
-        expect(rows).toEqual([{ answer: { removed: 0, failed: 0 } }])
-        await holder.query('commit')
-        expect(await retire(1000)).toEqual({ removed: 1, failed: 0 })
-      } finally {
-        await Promise.all([holder.end(), sweeper.end()])
-      }
-    },
-  )
+      expect(await left(who, 'agent_artifacts')).toBe(0)
+    } finally {
+      await Promise.all(clients.map((client) => client.end()))
+    }
+  })
 })
 
 describe('bytes to remove', () => {
