@@ -468,6 +468,8 @@ describe('what the sweeper removes', () => {
   const retire = async (limit: number) =>
     (await f.sql('select private.retire($1) as answer', [limit]))[0].answer
   const mark = (run: string) => f.sql('update public.agent_runs set deleted_at = now() where id = $1', [run])
+  const configure = (retention_days: unknown) =>
+    f.sql('select public.agent_configure($1)', [JSON.stringify({ retention_days })])
   const expireAndMark = (run: string) =>
     f.sql(
       `update public.agent_artifacts set expires_at = case when filename = 'expired' then now() end,
@@ -480,16 +482,26 @@ describe('what the sweeper removes', () => {
   it('is in one pass as many runs and as many artifacts as it was told', async () => {
     const who = someone()
     await retire(1000)
-    for (let n = 0; n < 2; n++) await mark(await ended(who))
-    const run = await ended(
-      who,
-      ['expired', 'marked'].map((name) => artifact(name, name)),
+    await mark(await ended(who))
+    await f.sql(`update public.agent_runs set completed_at = now() - interval '31 days' where id = $1`, [
+      await ended(who),
+    ])
+    await expireAndMark(
+      await ended(
+        who,
+        ['expired', 'marked'].map((name) => artifact(name, name)),
+      ),
     )
-    await expireAndMark(run)
-    expect(await retire(1)).toEqual({ removed: 1, failed: 0 })
-    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 1])
-    await retire(1)
-    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([1, 0])
+    const both = async () => [await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]
+    try {
+      await configure(30)
+      expect(await retire(1)).toEqual({ removed: 1, failed: 0 })
+      expect(await both()).toEqual([2, 1])
+      await retire(1)
+      expect(await both()).toEqual([1, 0])
+    } finally {
+      await configure(0)
+    }
   })
 
   it('is what has ended, and what was made by what has ended', async () => {
@@ -509,8 +521,6 @@ describe('what the sweeper removes', () => {
   })
 
   it('after some days is told to the database in days, which are written when they change', async () => {
-    const configure = (retention_days: unknown) =>
-      f.sql('select public.agent_configure($1)', [JSON.stringify({ retention_days })])
     const written = async () => (await f.sql('select value, updated_at::text from private.settings'))[0]
     try {
       await configure(36_500)
