@@ -107,15 +107,11 @@ export const limitCases: readonly StoreCase[] = [
       const who = someone()
       const limits = { ...LIMITS, max_open_runs_per_user: 1 }
       const idempotency = { key: 'k', body_sha256: sha('a') }
-      const prepare = (opening_credits: number, auto_start = true) =>
-        front.prepareCreate({
-          principal: who,
-          idempotency,
-          opening_credits,
-          checks: { limits, auto_start },
-        })
+      const prepare = (opening_credits: number, auto_start = true, principal = who) =>
+        front.prepareCreate({ principal, idempotency, opening_credits, checks: { limits, auto_start } })
       await expect(prepare(4)).rejects.toMatchObject({ ...refusal('insufficient_credits'), status: 402 })
       // what is not started costs nothing yet; and a refusal opens no account
+      expect((await prepare(4, false, someone())).replay).toBeNull()
       expect((await prepare(6, false)).replay).toBeNull()
       expect((await prepare(4)).replay).toBeNull()
       const { run } = await front.createRun(newRun(who, { limits, idempotency }))

@@ -81,6 +81,7 @@ beforeAll(async () => {
     insert into private.jobs_to_remove (job_name) values ('j');
     insert into private.objects_to_remove (bucket, name) values ('b', 'n');
     insert into private.switches (tool_name, reason) values ('none', 'test');
+    insert into private.settings (name, value) values ('retention_days', '0');
     insert into private.revoked_keys (issuer, key_id, reason) values ('i', 'k', 'test');
     insert into private.approvals (run_id, step_number) values ('${run}', 2);
     update public.agent_task_queue set slot = 1 where run_id = '${run}'`)
@@ -167,6 +168,7 @@ describe('a key', () => {
     ['revoked_keys_pkey', 'private.revoked_keys', ['issuer', 'key_id']],
     ['run_transitions_pkey', 'private.run_transitions', ['from_status', 'to_status']],
     ['runs_pkey', 'private.runs', ['run_id']],
+    ['settings_pkey', 'private.settings', ['name']],
     ['steps_pkey', 'private.steps', ['run_id', 'step_number']],
     ['stream_tickets_pkey', 'private.stream_tickets', ['ticket_sha256']],
     ['switches_pkey', 'private.switches', ['id']],
@@ -238,6 +240,12 @@ it.each<[string, string, Record<string, unknown>]>([
   const where = table === 'private.credit_ledger' ? 'run_id is not null' : 'true'
   expect((await copy(table, [], {}, { where })).at(1)).toBe('nobody')
   expect(await copy(table, [], fields, { where })).toEqual(['23514', name])
+})
+
+it('a setting has one of the names that are read', async () => {
+  // of the one name there is one row
+  expect((await copy('private.settings', ['name'])).at(1)).toBe('settings_pkey')
+  expect(await copy('private.settings', [], { name: 'else' })).toEqual(['23514', 'settings_name_check'])
 })
 
 it('a deleted run leaves its ledger and nothing else', async () => {

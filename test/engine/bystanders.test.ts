@@ -182,6 +182,8 @@ const MAKE: Record<State, Make> = {
 }
 const STATES = Object.keys(MAKE) as State[]
 const FIELDS: Partial<CreateRun> = {
+  // enough for all that is done here
+  opening_credits: 10_000,
   files: [file('kept.txt', 'f'), file('gone.txt', '9')],
   connector_ids: ['github'],
   tags: ['batch'],
@@ -435,6 +437,17 @@ const ACTS: [string, State, Act][] = [
   ['fork at the beginning', 'completed', fork(0, 'else')],
   ['fork of a question', 'waiting', fork(2, 'red')],
   [
+    'fork of a run that a later design goes on with',
+    'completed',
+    async (run) => {
+      await sql('update private.runs set protocol = 2 where run_id = $1', [run])
+      const made = await fixture.front.forkRun({ ...ids(run), from_step: 3, message: null, ...terms })
+      expect(await sql('select protocol from private.runs where run_id = $1', [made.run.id])).toEqual([
+        { protocol: 2 },
+      ])
+    },
+  ],
+  [
     'retry of a step',
     'executing',
     async (run) => {
@@ -458,6 +471,24 @@ const ACTS: [string, State, Act][] = [
       await fixture.step.objectsRemoved({ objects: objects_to_remove })
       await sql(`update private.objects_to_remove set removed_at = removed_at - interval '1 hour'`)
       await fixture.sweep()
+    },
+  ],
+  [
+    'removal of a run that is marked',
+    'completed',
+    async (run) => {
+      await sql('update public.agent_runs set deleted_at = now() where id = $1', [run])
+      await fixture.sweep()
+      expect(await sql('select from public.agent_runs where id = $1', [run])).toEqual([])
+    },
+  ],
+  [
+    'removal of artifacts that have expired',
+    'completed',
+    async (run) => {
+      await sql('update public.agent_artifacts set expires_at = now() where run_id = $1', [run])
+      await fixture.sweep()
+      expect(await sql('select from public.agent_artifacts where run_id = $1', [run])).toEqual([])
     },
   ],
   [

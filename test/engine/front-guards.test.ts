@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import {
   answerCommit,
@@ -165,6 +166,54 @@ describe('who acts', () => {
     await f.front.createRun(newRun(who))
     expect(await tenants()).toEqual([who.sub])
   })
+})
+
+it('a run is of the tenant of its own principal, whoever has the same subject at another issuer', async () => {
+  const sub = randomUUID()
+  const twins = ['https://left.example', 'https://right.example'].map((issuer) =>
+    someone({ issuer, sub, user_id_from: 'new', tenant_id: randomUUID() }),
+  )
+  for (const who of twins) {
+    const { run } = await f.front.createRun(newRun(who))
+    expect(await f.sql('select tenant_id from private.runs where run_id = $1', [run.id])).toEqual([
+      { tenant_id: who.tenant_id },
+    ])
+  }
+})
+
+it('a call that tells nothing new about who acts waits for nobody who changes it', async () => {
+  const who = someone({ tenant_id: randomUUID() })
+  await f.front.createRun(newRun(who))
+  const client = new pg.Client({ connectionString: f.database.url('postgres') })
+  await client.connect()
+  try {
+    await client.query('begin')
+    await client.query('select from private.principals where sub = $1 for update', [who.sub])
+    const page = await f.front.listRuns({ principal: who, limit: 5, before: null, status: null })
+    expect(page.runs).toHaveLength(1)
+  } finally {
+    await client.end()
+  }
+})
+
+it('a create waits for no other of its user or tenant whose number is not limited', async () => {
+  const who = someone({ tenant_id: randomUUID() })
+  const alone = someone()
+  const limits = { max_steps: 5, timeout_seconds: 60 }
+  const client = new pg.Client({ connectionString: f.database.url('postgres') })
+  await client.connect()
+  try {
+    await client.query('begin')
+    const hold = (id: string | null) =>
+      client.query(`select pg_advisory_xact_lock(hashtextextended('open runs of ' || $1, 0))`, [id])
+    for (const id of [who.sub, who.tenant_id, alone.sub]) await hold(id)
+    await f.front.createRun(newRun(who, { limits }))
+    await f.front.createRun(newRun(alone, { limits }))
+    // who has no tenant is none either
+    await f.front.createRun(newRun(alone, { limits: { ...limits, max_open_runs_per_tenant: 5 } }))
+  } finally {
+    await client.end()
+  }
 })
 
 describe('what is deleted', () => {
@@ -516,6 +565,35 @@ it('a retry takes over the files and connectors of its own run, and those files 
   expect(await stored('select attachments as v from public.agent_messages where run_id = $1')).toMatchObject([
     [{ path: 'inputs/a' }],
   ])
+})
+
+it('what the model is asked after a no costs what it costs in its own run', async () => {
+  const who = someone()
+  const asks = (cost_units: number) => ({ ...modelStep('decide', 1), cost_units })
+  const costs = async (run: string) =>
+    (
+      await f.sql(
+        `select cost::int as cost from private.steps where run_id = $1 and kind = 'model' order by step_number`,
+        [run],
+      )
+    ).map(({ cost }) => cost)
+  const other = await plannedRun(f, who)
+  for (const n of [1, 2, 3, 4])
+    await carryOut(f, other, n, commitOf({ next: { kind: 'steps', steps: [asks(70_000 + n)] } }))
+  const run = await plannedRun(f, who)
+  await carryOut(f, run, 1, commitOf({ next: { kind: 'steps', steps: [asks(30_000)] } }))
+  await carryOut(
+    f,
+    run,
+    2,
+    commitOf({
+      next: { kind: 'wait_approval', question: '?', steps: [toolStep('a', { needs_approval: true })] },
+    }),
+  )
+  const [open] = (await read(f, who, run)).approvals
+  const approval_id = open?.approval_id ?? 'none is open'
+  await f.front.answerApproval({ ...ids(who, run), approval_id, approved: false, message: null })
+  expect((await costs(run)).slice(2)).toEqual([30_000, 30_000])
 })
 
 it('a start hands out what is due and was never claimed, of its own run', async () => {

@@ -46,6 +46,21 @@ const artifact = (name: string, storage_key: string) => ({
   signed_url: 'https://x.example/a',
   signed_url_expires_at: '2099-01-01T00:00:00.000Z',
 })
+/** A run that has ended, and what it made. */
+async function ended(who: Principal, artifacts: ReturnType<typeof artifact>[] = []): Promise<string> {
+  const run = await runWithTools(f, who, [toolStep('a')])
+  await carryOut(f, run, 2, toolCommit({ artifacts }))
+  await carryOut(f, run, 3, answerCommit())
+  return run
+}
+/** What of the user's is listed for removal. */
+const listed = async (who: Principal) =>
+  (
+    await f.sql(
+      `select bucket || ':' || substr(name, 38) as o from private.objects_to_remove where name like $1 order by 1`,
+      [`${who.sub}/%`],
+    )
+  ).map(({ o }) => o)
 const question = () =>
   commitOf({ next: { kind: 'wait_user', question: '?', steps: [modelStep('decide', 1)] } })
 
@@ -305,25 +320,12 @@ async function lockOf(run: string) {
 }
 
 describe('delete', () => {
-  const listed = async (who: Principal) =>
-    (
-      await f.sql(
-        `select bucket || ':' || substr(name, 38) as o from private.objects_to_remove where name like $1 order by 1`,
-        [`${who.sub}/%`],
-      )
-    ).map(({ o }) => o)
   const withFile = async (who: Principal, letter: string) => {
     const { run } = await f.front.createRun(newRun(who, { files: [file('a', letter)] }))
     await f.front.cancelRun(ids(who, run.id))
     return run.id
   }
   const remove = (who: Principal, run: string) => f.front.deleteRun(ids(who, run))
-  const withArtifacts = async (who: Principal, made: ReturnType<typeof artifact>[]) => {
-    const run = await runWithTools(f, who, [toolStep('a')])
-    await carryOut(f, run, 2, toolCommit({ artifacts: made }))
-    await carryOut(f, run, 3, answerCommit())
-    return run
-  }
 
   it('lists bytes that no other run of this user refers to, whoever else has them', async () => {
     const [who, other] = [someone(), someone()]
@@ -345,7 +347,7 @@ describe('delete', () => {
   it("lists the outputs in the user's own folder that no other run shows", async () => {
     const [who, other] = [someone(), someone()]
     const own = (name: string) => artifact(name, `${who.sub}/${name}`)
-    const run = await withArtifacts(who, [
+    const run = await ended(who, [
       own('mine'),
       own('shared'),
       own('foreign'),
@@ -353,9 +355,9 @@ describe('delete', () => {
       { ...own('moved'), storage_bucket: 'elsewhere' },
       artifact('theirs', `${other.sub}/theirs`),
     ])
-    await withArtifacts(who, [own('shared'), { ...own('bucket'), storage_bucket: 'elsewhere' }])
+    await ended(who, [own('shared'), { ...own('bucket'), storage_bucket: 'elsewhere' }])
     // that another user's row names the same key keeps nothing
-    await withArtifacts(other, [own('foreign')])
+    await ended(other, [own('foreign')])
     await remove(who, run)
     expect(await listed(who)).toEqual(['agent-outputs:bucket', 'agent-outputs:foreign', 'agent-outputs:mine'])
     expect(await listed(other)).toEqual([])
@@ -363,7 +365,7 @@ describe('delete', () => {
 
   it('of what is listed already is no fault', async () => {
     const who = someone()
-    const run = await withArtifacts(who, [artifact('a', `${who.sub}/a`)])
+    const run = await ended(who, [artifact('a', `${who.sub}/a`)])
     const kept = await withFile(who, '8')
     await f.sql(
       `insert into private.objects_to_remove (bucket, name) values ('agent-outputs', $1), ('agent-workspaces', $2)`,
@@ -459,6 +461,152 @@ describe('for all runs of a tag', () => {
     expect(stopped.results).toEqual([{ run_id: run, ok: true, status: 'cancelled' }])
     const { results } = await bulk(who, 'retry', 't')
     expect(results).toMatchObject([{ run_id: run, ok: true, new_run_id: expect.any(String) }])
+  })
+})
+
+describe('what the sweeper removes', () => {
+  const retire = async (limit: number) =>
+    (await f.sql('select private.retire($1) as answer', [limit]))[0].answer
+  const mark = (run: string) => f.sql('update public.agent_runs set deleted_at = now() where id = $1', [run])
+  const configure = (retention_days: unknown) =>
+    f.sql('select public.agent_configure($1)', [JSON.stringify({ retention_days })])
+  const expireAndMark = (run: string) =>
+    f.sql(
+      `update public.agent_artifacts set expires_at = case when filename = 'expired' then now() end,
+         deleted_at = case when filename = 'marked' then now() end where run_id = $1`,
+      [run],
+    )
+  const left = async (who: Principal, table: string) =>
+    (await f.sql(`select from public.${table} where user_id = $1`, [who.sub])).length
+
+  it('is in one pass as many runs and as many artifacts as it was told', async () => {
+    const who = someone()
+    await retire(1000)
+    await mark(await ended(who))
+    await f.sql(`update public.agent_runs set completed_at = now() - interval '31 days' where id = $1`, [
+      await ended(who),
+    ])
+    await expireAndMark(
+      await ended(
+        who,
+        ['expired', 'marked'].map((name) => artifact(name, name)),
+      ),
+    )
+    const both = async () => [await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]
+    try {
+      await configure(30)
+      expect(await retire(1)).toEqual({ removed: 1, failed: 0 })
+      expect(await both()).toEqual([2, 1])
+      await retire(1)
+      expect(await both()).toEqual([1, 0])
+    } finally {
+      await configure(0)
+    }
+  })
+
+  it('is what has ended, and what was made by what has ended', async () => {
+    const who = someone()
+    await retire(1000)
+    await ended(who)
+    const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
+    await carryOut(f, run, 2, toolCommit({ artifacts: ['expired', 'marked'].map((n) => artifact(n, n)) }))
+    await expireAndMark(run)
+    await mark(run)
+    expect(await retire(1000)).toEqual({ removed: 0, failed: 0 })
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 2])
+    await f.sql('update public.agent_runs set deleted_at = null where id = $1', [run])
+    await f.front.cancelRun(ids(who, run))
+    await retire(1000)
+    expect([await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]).toEqual([2, 0])
+  })
+
+  it('after some days is told to the database in days, which are written when they change', async () => {
+    const written = async () => (await f.sql('select value, updated_at::text from private.settings'))[0]
+    try {
+      await configure(36_500)
+      const first = await written()
+      expect(first.value).toBe(36_500)
+      await configure(36_500)
+      expect(await written()).toEqual(first)
+      for (const days of [null, -1, 36_501])
+        await expect(configure(days), `${days}`).rejects.toMatchObject({ code: 'PT400' })
+      expect(await written()).toEqual(first)
+      await configure(36_499)
+      expect((await written()).updated_at).not.toBe(first.updated_at)
+    } finally {
+      await configure(0)
+    }
+    expect((await written()).value).toBe(0)
+  })
+
+  it('of artifacts is what lies in the own folder of outputs, where nobody of this user shows it', async () => {
+    const [who, other] = [someone(), someone()]
+    const own = (name: string) => artifact(name, `${who.sub}/${name}`)
+    const run = await ended(who, [
+      own('mine'),
+      own('twice'),
+      own('twice'),
+      own('listed'),
+      own('shared'),
+      own('foreign'),
+      own('bucket'),
+      { ...own('moved'), storage_bucket: 'elsewhere' },
+      artifact('theirs', `${other.sub}/theirs`),
+    ])
+    await ended(who, [own('shared'), { ...own('bucket'), storage_bucket: 'elsewhere' }])
+    // that another user's row names the same key keeps nothing
+    await ended(other, [own('foreign')])
+    await f.sql(`insert into private.objects_to_remove (bucket, name) values ('agent-outputs', $1)`, [
+      `${who.sub}/listed`,
+    ])
+    await f.sql('update public.agent_artifacts set expires_at = now() where run_id = $1', [run])
+    await retire(1000)
+    expect(await listed(who)).toEqual(
+      ['bucket', 'foreign', 'listed', 'mine', 'twice'].map((name) => `agent-outputs:${name}`),
+    )
+    expect(await listed(other)).toEqual([])
+  })
+
+  it('is of the earlier design as well', async () => {
+    const who = someone()
+    await ended(who)
+    await f.sql(
+      `insert into public.agent_runs (user_id, prompt, status, deleted_at) values ($1, 'old', 'failed', now())`,
+      [who.sub],
+    )
+    await retire(1000)
+    expect(await f.sql('select prompt from public.agent_runs where user_id = $1', [who.sub])).toEqual([
+      { prompt: 'please' },
+    ])
+  })
+
+  it.each([
+    ['run', 'private.runs where run_id'],
+    ['run', 'public.agent_runs where id'],
+    ['artifact', 'public.agent_artifacts where run_id'],
+  ])('is no %s that somebody holds in %s, for which nobody waits', async (what, row) => {
+    const who = someone()
+    await retire(1000)
+    await ended(who)
+    const run = await ended(who, [artifact('expired', 'expired')])
+    await (what === 'run' ? mark(run) : expireAndMark(run))
+    const clients = [1, 2].map(() => new pg.Client({ connectionString: f.database.url('postgres') }))
+    const [holder, sweeper] = clients
+    await Promise.all(clients.map((client) => client.connect()))
+    try {
+      await holder?.query('begin')
+      await holder?.query(`select from ${row} = $1 for update`, [run])
+      // who waits all the same fails
+      await sweeper?.query(`set lock_timeout = '1s'`)
+      const answer = await sweeper?.query('select private.retire(1000) as answer')
+      expect(answer?.rows).toEqual([{ answer: { removed: 0, failed: 0 } }])
+      expect(await left(who, 'agent_artifacts')).toBe(1)
+      await holder?.query('commit')
+      await retire(1000)
+      expect(await left(who, 'agent_artifacts')).toBe(0)
+    } finally {
+      await Promise.all(clients.map((client) => client.end()))
+    }
   })
 })
 

@@ -61,4 +61,46 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: `private.replay: or dropped: ${condition}`,
     reason: 'Spares two queries: without a key they find nothing, and the answer is null as well.',
   })),
+  {
+    id: 'private.fork_run: always: v_protocol > 1',
+    reason: 'Spares a write: no run has a protocol below 1, or below none.',
+  },
+  {
+    id: "private.keep_blobs: and dropped: o.bucket = 'agent-workspaces' → true",
+    reason: 'The join spares calls: keep_blob looks in this bucket alone.',
+  },
+  {
+    id: "private.open_approvals: and dropped: s.state = 'open' → true",
+    reason:
+      'Only an answer, a word instead of one, and the end of the run close such a step: the first two answer the approval, and of an ended run nobody asks.',
+  },
+  {
+    id: "private.bulk_runs: and dropped: r.tags <> '{}' → true",
+    reason: 'Lets the index be used: what has this tag has tags.',
+  },
+  {
+    id: "private.replay: and dropped: key = p_idempotency ->> 'key' → true",
+    reason:
+      'What is deleted in passing has expired: its own next use, or the sweeper, would delete it as well.',
+  },
+  {
+    id: 'private.replay: and dropped: v_run is not null → true',
+    reason: 'Without a run there is no body to compare with: the other condition is null.',
+  },
+  {
+    id: "private.retire: and dropped: status in ('completed', 'failed', 'cancelled', 'timeout') → true #2",
+    reason: 'Lets the index be used: what has not ended has no completed_at.',
+  },
+  {
+    id: 'private.retire: never: clock_timestamp() > v_until',
+    reason: 'Bounds the time of one pass: what is left is done in the next.',
+  },
+  ...['v_tenant'].map((limit) => ({
+    id: `private.check_open_runs: limit dropped: limit ${limit} + 1 → `,
+    reason: 'Bounds what is counted: one more than are allowed is too many in any case.',
+  })),
+  ...[4].map((number) => ({
+    id: `private.retire: limit dropped: limit p_limit →  #${number}`,
+    reason: 'Bounds what is read: the limit around it takes no more of them in any case.',
+  })),
 ]
