@@ -23,7 +23,7 @@ export async function digestOf(world: World): Promise<Digest> {
       order by 1, 2`),
     rows(`select o.n, m.step_number, m.role, m.content, m.tool_call_id, m.tool_name ${ranked}
       join public.agent_messages m on m.run_id = r.id order by 1, 2, 3, 4`),
-    rows(`select o.n, l.log_type, l.message, l.metadata ->> 'event' as event, s.step_number ${ranked}
+    rows(`select o.n, l.log_type, regexp_replace(l.message, '[0-9a-f-]{36}', 'id') as message, l.metadata ->> 'event' as event, s.step_number ${ranked}
       join public.agent_task_logs l on l.run_id = r.id
       left join public.agent_steps s on s.id = (l.metadata ->> 'step_id')::uuid order by 1, 5 nulls first, 4, 3, 2`),
     rows(`select o.n, c.step_number, c.kind, c.available, c.used ${ranked} join private.credit_ledger c on c.run_id = r.id

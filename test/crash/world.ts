@@ -7,6 +7,7 @@ import type { AttachmentPorts } from '../../shared/engine/read-attachments.ts'
 import type { StepDeps } from '../../shared/engine/step-deps.ts'
 import type { Caller } from '../../shared/ports/identity.ts'
 import type { JobSpec, JobState, Sandbox } from '../../shared/ports/sandbox.ts'
+import type { Claim, StepStore } from '../../shared/ports/store.ts'
 import { advanceDatabase } from '../engine/advance-database.ts'
 import { SECRET, silentLog } from '../engine/harness.ts'
 import { type Bench, uuid } from './bench.ts'
@@ -103,11 +104,23 @@ export class World {
   async asStep<T>(work: (deps: StepDeps) => Promise<T>, stepNumber?: number): Promise<T> {
     const invocation = new Invocation(this.meter)
     const bench = this.#bench
+    // in a burst a commit hands back the next step
+    let working = stepNumber
+    const follow = async <T extends object>(answer: Promise<T>): Promise<T> => {
+      const given = await answer
+      working = (given as { claim?: Claim }).claim?.step.step_number ?? working
+      return given
+    }
+    const store: StepStore = {
+      ...bench.step,
+      claimStep: (asked) => follow(bench.step.claimStep(asked)),
+      commitStep: (asked) => follow(bench.step.commitStep(asked)),
+    }
     const model = createMemoryModel(async (request) => {
-      const key = `${this.runId} ${stepNumber}`
+      const key = `${this.runId} ${working}`
       const times = (this.asked.get(key) ?? 0) + 1
       this.asked.set(key, times)
-      this.asking = stepNumber
+      this.asking = working
       await this.whileAsking()
       this.asking = undefined
       const reply = replyOf(this.#scenario, request, { times, run: this.runIds.length - 1 })
@@ -115,7 +128,7 @@ export class World {
       return reply
     })
     const deps: StepDeps = {
-      store: invocation.wrap('store', bench.step),
+      store: invocation.wrap('store', store),
       scheduler: invocation.wrap('scheduler', { publish: (list) => this.queue.publish(list) }),
       cache: invocation.wrap('cache', this.#cache),
       model: invocation.wrap('model', { turn: (request, options) => model.turn(request, options) }),
