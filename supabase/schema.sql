@@ -282,7 +282,6 @@ private.credit_ledger credit_ledger_check: CHECK (((kind = 'opening'::text) = (r
 private.credit_ledger credit_ledger_kind_check: CHECK ((kind = ANY (ARRAY['opening'::text, 'reserve'::text, 'charge'::text, 'refund'::text])))
 private.credit_ledger credit_ledger_pkey: PRIMARY KEY (id)
 private.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (user_id, key)
-private.idempotency_keys idempotency_keys_run_id_fkey: FOREIGN KEY (run_id) REFERENCES agent_runs(id) ON DELETE CASCADE
 private.issuers issuers_pkey: PRIMARY KEY (issuer)
 private.issuers issuers_user_id_from_check: CHECK ((user_id_from = ANY (ARRAY['sub'::text, 'new'::text])))
 private.jobs_to_remove jobs_to_remove_pkey: PRIMARY KEY (job_name)
@@ -325,7 +324,6 @@ CREATE UNIQUE INDEX credit_ledger_step ON private.credit_ledger USING btree (run
 CREATE INDEX credit_ledger_user ON private.credit_ledger USING btree (user_id)
 CREATE INDEX idempotency_keys_created ON private.idempotency_keys USING btree (created_at)
 CREATE UNIQUE INDEX idempotency_keys_pkey ON private.idempotency_keys USING btree (user_id, key)
-CREATE INDEX idempotency_keys_run ON private.idempotency_keys USING btree (run_id)
 CREATE UNIQUE INDEX issuers_pkey ON private.issuers USING btree (issuer)
 CREATE UNIQUE INDEX jobs_to_remove_pkey ON private.jobs_to_remove USING btree (job_name)
 CREATE INDEX objects_to_remove_due ON private.objects_to_remove USING btree (not_before) WHERE (removed_at IS NULL)
@@ -511,7 +509,7 @@ private.pause_run(p_run uuid) agent_engine, definer, agent_front, 492932698449b3
 private.publication(p_queue agent_task_queue) agent_engine, invoker stable, nobody else, 967715e7c8c7a023d521e6f05e97d30d
 private.read_run(p jsonb) agent_front, invoker, nobody else, b0b3b609bfce927bba8f77c793dc9efe
 private.refuse_unasked(p_run uuid, p_step integer) agent_engine, definer, agent_front, 10bc3ada55091de9fe0966ca9e4e5cb7
-private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, b19ee3acf26b8f8b58a8363f9557abe4
+private.replay(p_user uuid, p_idempotency jsonb) agent_engine, definer, agent_front, 38649b08d3c8cbe5ed78a07147407cfa
 private.resume_run(p_run uuid, p_input text) agent_engine, definer, agent_front, a555b0fb86737e4e0adb423f210cceb6
 private.retire(p_limit integer) agent_engine, invoker, nobody else, 533d00ef4b5c6b13b7379d49229dcc95
 private.retry_run(p_user uuid, p_tenant uuid, p_run uuid, p jsonb) agent_engine, definer, agent_front, 07d202fb51d8436c6f79ba7b0cf118a5

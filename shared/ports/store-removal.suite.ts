@@ -102,16 +102,24 @@ export const removalCases: readonly StoreCase[] = [
     },
   ],
   [
-    'a key whose run was deleted makes a new one',
+    'a key outlives its run: a create that arrives after the delete makes nothing, until the day is over',
     async (fixture) => {
       const who = someone()
       const idempotency = { key: 'k', body_sha256: sha('b') }
       const { run } = await fixture.front.createRun(newRun(who, { idempotency }))
       await fixture.front.cancelRun({ principal: who, run_id: run.id })
       await fixture.front.deleteRun({ principal: who, run_id: run.id })
+      const deleted = {
+        ...refusal('idempotency_conflict'),
+        message: 'The run of this Idempotency-Key was deleted: use a new key for a new run',
+      }
+      await expect(fixture.front.createRun(newRun(who, { idempotency }))).rejects.toMatchObject(deleted)
+      await expect(
+        fixture.front.prepareCreate({ principal: who, idempotency, opening_credits: 1000 }),
+      ).rejects.toMatchObject(deleted)
+      await fixture.advance(24 * HOUR + 1)
       const again = await fixture.front.createRun(newRun(who, { idempotency }))
-      expect(again.replayed).toBe(false)
-      expect(again.run.id).not.toBe(run.id)
+      expect([again.replayed, again.run.id === run.id]).toEqual([false, false])
     },
   ],
   [

@@ -9,7 +9,7 @@ import { DAY, type Database, type RunTables } from './tables.ts'
 
 type Key = CreateRun['idempotency']
 
-/** An earlier create under the same key, if it is younger than 24 hours; another body is a conflict. */
+/** An earlier create under the same key, if it is younger than 24 hours; another body is a conflict, and so is a run that was deleted. */
 export function replay(db: Database, userId: string, idempotency: Key): CreateAnswer | null {
   if (idempotency === null) return null
   const { idempotency: keys, runs } = db.tables
@@ -21,7 +21,12 @@ export function replay(db: Database, userId: string, idempotency: Key): CreateAn
   if (standing.body_sha256 !== idempotency.body_sha256)
     throw new AppError('idempotency_conflict', 'This Idempotency-Key was used with another body')
   const tables = runs.get(standing.run_id)
-  return tables === undefined ? null : answerOf(db, tables, { replayed: true })
+  if (tables === undefined)
+    throw new AppError(
+      'idempotency_conflict',
+      'The run of this Idempotency-Key was deleted: use a new key for a new run',
+    )
+  return answerOf(db, tables, { replayed: true })
 }
 
 export function createOnce(

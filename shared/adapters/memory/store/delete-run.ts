@@ -32,10 +32,9 @@ export function deleteRun(db: Database, tables: RunTables): RunAnswer {
   return { run: row, publications: [] }
 }
 
-function forget({ runs, ledgersOfDeleted, idempotency, tickets }: Tables, { run, ledger }: RunTables): void {
+function forget({ runs, ledgersOfDeleted, tickets }: Tables, { run, ledger }: RunTables): void {
   const kept = ledgersOfDeleted.get(run.user_id) ?? []
   ledgersOfDeleted.set(run.user_id, [...kept, ...ledger])
-  for (const [key, { run_id }] of idempotency) if (run_id === run.id) idempotency.delete(key)
   for (const [key, { run_id }] of tickets) if (run_id === run.id) tickets.delete(key)
   runs.delete(run.id)
 }
