@@ -104,7 +104,12 @@ it.each([
   expect((await f.front.resumeRun({ ...ids, user_input: null })).run.status).toBe(status)
 })
 
-it('a pause from executing is not shortened by a new plan', async () => {
+it('a pause from executing is not shortened by a new plan, and a plan is no pause', async () => {
+  const going = await plannedRun(f, who)
+  await carryOut(f, going, 1, planCommit())
+  expect(await f.sql('select paused_from from private.runs where run_id = $1', [going])).toEqual([
+    { paused_from: null },
+  ])
   const run = await plannedRun(f, who)
   const ids = { principal: who, run_id: run }
   const { step } = await claim(f, run, 1)
@@ -242,6 +247,25 @@ it('a message tells what it is: an answer, a thought, or nothing to tell', async
   })
   expect(by.get('spoken')?.metadata).not.toHaveProperty('is_error')
   expect(by.get('result')?.metadata).not.toHaveProperty('blocks')
+})
+
+it('a job that is out is looked after also past the attempts and without a place, and has begun when it ended', async () => {
+  const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
+  const parallel = { run: 1, tenant: 1, inline_tools: [] }
+  await f.step.claimStep({ run_id: run, step_number: 3, lease_seconds: 60, parallel })
+  // by code from before there were places
+  await park(run, 2)
+  await f.sql('update private.steps set attempt = 5 where run_id = $1 and step_number = 2', [run])
+  await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1 and step_number = 2', [
+    run,
+  ])
+  expect(await f.step.claimStep({ run_id: run, step_number: 2, lease_seconds: 60, parallel })).toMatchObject({
+    claim: { step: { attempt: 5, job: { name: `run-${run}-2`, confirmed: false } } },
+  })
+  await f.step.finishJob({ ...job(run, 2), body_sha256: sha('b'), commit: toolCommit() })
+  expect(
+    await f.sql('select confirmed_at is not null as begun from private.waits where run_id = $1', [run]),
+  ).toEqual([{ begun: true }])
 })
 
 it('of the phases the log tells each that begins, once', async () => {
@@ -708,6 +732,8 @@ it('an attempt that cannot be settled is tried again a minute later; the other o
   await f.front.cancelRun({ principal: who, run_id: run })
   const lapse = (step: number) =>
     f.sql('update private.steps set lease_until = now() where run_id = $1 and step_number = $2', [run, step])
+  const bystander = await runWithTools(f, who, [toolStep('a')])
+  await claim(f, bystander, 2, 600)
   await lapse(2)
   await f.sql(
     `create function private.refuse() returns trigger language plpgsql as $$ begin raise 'no room'; end $$`,
@@ -718,11 +744,11 @@ it('an attempt that cannot be settled is tried again a minute later; the other o
   await f.sweep()
   expect(
     await f.sql(
-      `select round(extract(epoch from lease_until - clock_timestamp()) / 10)::int * 10 as s from private.steps
-       where run_id = $1 and state = 'settling' order by step_number`,
-      [run],
+      `select round(extract(epoch from lease_until - clock_timestamp()) / 30)::int * 30 as s from private.steps
+       where run_id = any ($1) and lease_until is not null order by array_position($1, run_id), step_number`,
+      [[run, bystander]],
     ),
-  ).toEqual([{ s: 60 }, { s: 600 }])
+  ).toEqual([{ s: 60 }, { s: 600 }, { s: 600 }])
   await f.sql('drop function private.refuse() cascade')
   for (const n of [2, 3]) {
     await lapse(n)
