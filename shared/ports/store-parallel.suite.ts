@@ -206,6 +206,53 @@ export const parallelCases: readonly StoreCase[] = [
     },
   ],
   [
+    'a call that waits and is paused keeps no place from others',
+    async (fixture) => {
+      const who = someone()
+      const runs: string[] = []
+      for (let n = 0; n < 3; n++) runs.push(await runWithCalls(fixture, who, 1))
+      const [a = '', b = '', c = ''] = runs
+      const held = await take(fixture, a, 2, { tenant: 1 })
+      expect(outcome(await ask(fixture, b, 2, { tenant: 1 }))).toBe('busy')
+      await fixture.front.pauseRun({ principal: who, run_id: b })
+      const { publications } = await fixture.step.commitStep({ ...held, commit: toolCommit() })
+      expect(names(publications)).toEqual([`${a} 3`])
+      await take(fixture, c, 2, { tenant: 1 })
+    },
+  ],
+  [
+    'a call that waits for the tenant is one of those that its run may have, and asks again as such',
+    async (fixture) => {
+      const who = someone()
+      const [a, b] = [await runWithCalls(fixture, who, 1), await runWithCalls(fixture, who, 2)]
+      await take(fixture, a, 2, { tenant: 1 })
+      const limits = { run: 1, tenant: 1 }
+      const early = await ask(fixture, b, 2, limits)
+      expect('claim' in early || names(early.publications)).toEqual([`${b} 2`])
+      expect(await ask(fixture, b, 3, limits)).toEqual({ refused: 'busy', publications: [] })
+      await fixture.advance(3)
+      const again = await ask(fixture, b, 2, limits)
+      expect('claim' in again || names(again.publications)).toEqual([`${b} 2`])
+    },
+  ],
+  [
+    'who waits and asks again takes a place that became free, unless somebody has waited longer',
+    async (fixture) => {
+      const who = someone()
+      const runs: string[] = []
+      for (let n = 0; n < 3; n++) runs.push(await runWithCalls(fixture, who, 1))
+      const [a = '', b = '', c = ''] = runs
+      await take(fixture, a, 2, { tenant: 1 })
+      for (const id of [b, c]) expect(outcome(await ask(fixture, id, 2, { tenant: 1 }))).toBe('busy')
+      await fixture.advance(3)
+      const later = await ask(fixture, c, 2, { tenant: 2 })
+      expect('claim' in later || names(later.publications)).toEqual([`${b} 2`, `${c} 2`])
+      await take(fixture, b, 2, { tenant: 2 })
+      await fixture.advance(5)
+      await take(fixture, c, 2, { tenant: 3 })
+    },
+  ],
+  [
     'calls that end within their step are not counted, nor are those of code that knows no limits',
     async (fixture) => {
       const who = someone()

@@ -125,6 +125,23 @@ export const sweepCases: readonly StoreCase[] = [
     },
   ],
   [
+    'a step that was held for so long ends with its run all the same',
+    async (fixture) => {
+      const who = someone()
+      const id = await plannedRun(fixture, who)
+      const ids = { principal: who, run_id: id }
+      const { step } = await claim(fixture, id, 1)
+      await fixture.step.releaseStep({ ...step, delay_seconds: 0, error: 'later', free: true })
+      await fixture.front.pauseRun(ids)
+      await fixture.advance(29 * 86_400)
+      await fixture.front.cancelRun(ids)
+      expect((await read(fixture, who, id)).steps[1]).toMatchObject({
+        status: 'cancelled',
+        duration_ms: 2_147_483_647,
+      })
+    },
+  ],
+  [
     'an attempt that died with its run is charged when its lease has lapsed',
     async (fixture) => {
       const who = someone()

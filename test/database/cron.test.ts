@@ -28,23 +28,36 @@ afterAll(async () => {
 
 const calls = async () => (await client.query('select * from net.calls')).rows
 
-it('calls nobody while nothing is due, and warns where the address is missing', async () => {
+/** What is warned about while it calls. */
+async function sweep(): Promise<(string | undefined)[]> {
+  const warnings: (string | undefined)[] = []
+  const note = ({ message }: { message: string | undefined }) => void warnings.push(message)
+  client.on('notice', note)
   await client.query('select private.call_sweep()')
+  client.off('notice', note)
+  return warnings
+}
+
+it('calls nobody while nothing is due, and warns where the address or the secret is missing', async () => {
+  expect(await sweep()).toEqual([])
   await client.query(`insert into private.jobs_to_remove values ('job')`)
-  const warned = new Promise<string | undefined>((resolve) =>
-    client.once('notice', ({ message }) => resolve(message)),
-  )
-  await client.query('select private.call_sweep()')
-  expect(await warned).toContain('agent_sweep_url')
+  const missing = [expect.stringContaining('agent_sweep_url')]
+  expect(await sweep()).toEqual(missing)
+  for (const name of ['agent_sweep_url', 'agent_sweep_secret']) {
+    await client.query(`insert into vault.decrypted_secrets values ($1, 'https://x')`, [name])
+    expect(await sweep()).toEqual(missing)
+    await client.query('delete from vault.decrypted_secrets')
+  }
   expect(await calls()).toEqual([])
 })
 
 it('calls the step function with a signature that it takes', async () => {
   const secret = 'a sweep secret of thirty-two characters'
   await client.query(
-    `insert into vault.decrypted_secrets values ('agent_sweep_url', 'https://x/agent/step/sweep'), ('agent_sweep_secret', $1)`,
+    `insert into vault.decrypted_secrets values ('another', 'https://y'), ('agent_sweep_secret', $1), ('agent_sweep_url', 'https://x/agent/step/sweep')`,
     [secret],
   )
+  await client.query(`insert into private.jobs_to_remove values ('due')`)
   await client.query('select private.call_sweep()')
   const [call] = await calls()
   const timestamp = call.headers['x-agent-timestamp']

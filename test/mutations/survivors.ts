@@ -103,4 +103,66 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: `private.retire: limit dropped: limit p_limit →  #${number}`,
     reason: 'Bounds what is read: the limit around it takes no more of them in any case.',
   })),
+  {
+    id: "private.apply_commit: always: jsonb_array_length(c -> 'files' -> 'put') + jsonb_array_length(c -> 'files' -> 'removed') > 0",
+    reason: 'Spares four statements: of no files they change nothing.',
+  },
+  {
+    id: 'private.apply_commit: limit dropped: limit 1 → ',
+    reason: 'Bounds what is looked at: into takes the first row in any case.',
+  },
+  {
+    id: "private.claim: and dropped: (current_step_id is distinct from v_step.step_id or status = 'queued') → true",
+    reason: 'Spares a write of what stands there already.',
+  },
+  {
+    id: 'private.finish_run: not written: lease_until = null → lease_until = lease_until',
+    reason: 'This lease has lapsed, and the step is done: nobody asks whether it is leased.',
+  },
+  {
+    id: 'private.finish_run: conflict not allowed: on conflict do nothing → ',
+    reason: 'A run ends once, and the names of its jobs are those of its steps.',
+  },
+  {
+    id: 'private.settle_step: or dropped: not found → false',
+    reason: 'A step that can be settled has its reservation: insert_steps writes both.',
+  },
+  {
+    id: 'private.settle_step: or dropped: v_reserved = 0 → false',
+    reason: 'Spares two writes: they would move nothing.',
+  },
+  {
+    id: 'private.sweep_due: least of one: least(q.due_at, clock_timestamp()) → clock_timestamp()',
+    reason: 'What is due is due: nobody asks for how long.',
+  },
+  {
+    id: 'public.agent_commit_step: and dropped: finished_at is null → true',
+    reason: 'A step whose wait has ended is done, and its commit was sent away before.',
+  },
+  {
+    id: 'public.agent_release_step: not written: token = null → token = token',
+    reason:
+      'Of an open step a token without a lease opens nothing; the next claim writes another, the end of the run none.',
+  },
+  ...['k.run_id = p_run → true', 's.started_at is not null → true'].map((condition) => ({
+    id: `private.run_violations: and dropped: ${condition}`,
+    reason: 'Said twice: a step and its visible row are of one run, and nothing is later than null.',
+  })),
+  {
+    id: 'private.run_violations: where dropped: v.run_id = p_run → true',
+    reason: 'Said twice: a step and its visible row are of one run.',
+  },
+  ...['private.sweep: limit dropped: limit 1000 →  #4', 'private.sweep: limit dropped: limit 1000 →  #5'].map(
+    (id) => ({
+      id,
+      reason: 'Bounds how far it counts.',
+    }),
+  ),
+  ...[
+    'private.sweep_due: limit dropped: limit 1000 → ',
+    'public.agent_sweep: limit dropped: limit 1000 →  #3',
+  ].map((id) => ({
+    id,
+    reason: 'Bounds one pass: what is beyond it is done in the next.',
+  })),
 ]
