@@ -596,6 +596,15 @@ it('what the model is asked after a no costs what it costs in its own run', asyn
   expect((await costs(run)).slice(2)).toEqual([30_000, 30_000])
 })
 
+it('a create by code that tells no protocol makes a run of the first', async () => {
+  const { opening_credits: _, ...input } = newRun(someone())
+  const asked = { ...input, opening_units: 10_000_000, first_step: modelStep('plan', 0) }
+  const [made] = await f.sql('select public.agent_create_run($1) as answer', [JSON.stringify(asked)])
+  expect(await f.sql('select protocol from private.runs where run_id = $1', [made.answer.run.id])).toEqual([
+    { protocol: 1 },
+  ])
+})
+
 it('a start hands out what is due and was never claimed, of its own run', async () => {
   const who = someone()
   const other = (await f.front.createRun(newRun(who))).run

@@ -244,6 +244,18 @@ describe('retry of a step', () => {
     expect(await queue(run)).toEqual([waits(2), due(3)])
   })
 
+  it('that was allowed is done in its place without being asked for again', async () => {
+    const who = someone()
+    const run = await plannedRun(f, who)
+    const steps = [toolStep('a', { needs_approval: true })]
+    await carryOut(f, run, 1, commitOf({ next: { kind: 'wait_approval', question: '?', steps } }))
+    const [open] = (await read(f, who, run)).approvals
+    const approval_id = open?.approval_id ?? 'none is open'
+    await f.front.answerApproval({ ...ids(who, run), approval_id, approved: true, message: null })
+    await failedOnce(run, 2)
+    expect((await retry(who, run, 2)).publications).toMatchObject([{ step_number: 2, delay_seconds: 0 }])
+  })
+
   it('below a pause is not sent before the resume', async () => {
     const who = someone()
     const run = await plannedRun(f, who)
@@ -298,11 +310,11 @@ describe('retry of a step', () => {
 })
 
 /** Holds the row of the run that every writer locks first. */
-async function lockOf(run: string) {
+async function lockOf(run: string, row = 'private.runs where run_id') {
   const client = new pg.Client({ connectionString: f.database.url('postgres') })
   await client.connect()
   await client.query('begin')
-  await client.query('select from private.runs where run_id = $1 for update', [run])
+  await client.query(`select from ${row} = $1 for update`, [run])
   const waiting = async () =>
     (
       await f.sql(
@@ -384,6 +396,21 @@ describe('delete', () => {
     removed.catch(() => undefined)
     await holder.waitedFor()
     await holder.commit(`delete from public.agent_runs where id = '${run}'`)
+    await expect(removed).rejects.toMatchObject({ code: 'run_not_found' })
+  })
+
+  it('of a run of the earlier design waits for who deletes it, and says that it is gone', async () => {
+    const who = someone()
+    await f.front.prepareCreate({ principal: who, idempotency: null, opening_credits: 1 })
+    const [run] = await f.sql(
+      `insert into public.agent_runs (user_id, prompt, status) values ($1, 'old', 'failed') returning id`,
+      [who.sub],
+    )
+    const holder = await lockOf(run.id, 'public.agent_runs where id')
+    const removed = remove(who, run.id)
+    removed.catch(() => undefined)
+    await holder.waitedFor()
+    await holder.commit(`delete from public.agent_runs where id = '${run.id}'`)
     await expect(removed).rejects.toMatchObject({ code: 'run_not_found' })
   })
 })

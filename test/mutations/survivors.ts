@@ -95,12 +95,33 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: 'private.retire: never: clock_timestamp() > v_until',
     reason: 'Bounds the time of one pass: what is left is done in the next.',
   },
-  ...['v_tenant'].map((limit) => ({
+  ...['v_user', 'v_tenant'].map((limit) => ({
     id: `private.check_open_runs: limit dropped: limit ${limit} + 1 → `,
     reason: 'Bounds what is counted: one more than are allowed is too many in any case.',
   })),
-  ...[4].map((number) => ({
-    id: `private.retire: limit dropped: limit p_limit →  #${number}`,
+  ...['v_user', 'v_tenant'].map((limit) => ({
+    id: `private.check_open_runs: and dropped: ${limit} is not null → true`,
+    reason: 'Spares the counting: what is compared with no number is null.',
+  })),
+  {
+    id: "public.agent_prepare_create: and dropped: jsonb_typeof(p -> 'checks') = 'object' → true",
+    reason: 'Spares a call: without checks there is no limit in them, and nothing that starts.',
+  },
+  {
+    id: 'public.agent_prepare_create: always: v_run is not null',
+    reason: 'Spares two queries: there is no answer about no run.',
+  },
+  {
+    id: "public.agent_read_run: always: v_answer -> 'run' ->> 'status' in ('waiting_user', 'paused')",
+    reason:
+      'Spares a query: in every other status each approval is answered, or its step has ended with the run.',
+  },
+  {
+    id: 'private.retire: and dropped: v_days is not null → true',
+    reason: 'Lets the query be left out: what is compared with no number of days is null.',
+  },
+  ...['', ' #2', ' #4', ' #5'].map((number) => ({
+    id: `private.retire: limit dropped: limit p_limit → ${number}`,
     reason: 'Bounds what is read: the limit around it takes no more of them in any case.',
   })),
   {
