@@ -451,7 +451,10 @@ describe('a place of the tenant', () => {
     const release = await holding('select pg_advisory_xact_lock(4711)', [])
     const asking = ask(late, 2, { tenant: 3 }).catch(String)
     await expect
-      .poll(() => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`))
+      .poll(
+        () => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`),
+        { timeout: 5000 },
+      )
       .toHaveLength(1)
     await f.sql('update public.agent_task_queue set slot = 3 where run_id = $1 and step_number = 2', [early])
     await release()
@@ -689,7 +692,9 @@ it('a step that was put off since the due ones were looked up is not published',
   const release = await holding('select pg_advisory_xact_lock(4712)', [])
   const sweeping = f.step.sweepDue({ limit: 200 })
   await expect
-    .poll(() => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4712 and not granted`))
+    .poll(() => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4712 and not granted`), {
+      timeout: 5000,
+    })
     .toHaveLength(1)
   await f.sql(
     `update public.agent_task_queue set publish_at = now() + interval '1 minute' where run_id = $1`,
