@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
@@ -247,14 +246,8 @@ async function others(): Promise<unknown> {
 }
 
 /** Somebody else is in the middle of a change of each bystander: nobody has to wait for them. */
-async function holdOthers(): Promise<() => Promise<void>> {
-  const client = new pg.Client({ connectionString: fixture.database.url('postgres') })
-  client.on('error', () => {})
-  await client.connect()
-  await client.query('begin')
-  await client.query('select from private.runs where run_id = any ($1) for no key update', [bystanders])
-  return () => client.end()
-}
+const holdOthers = () =>
+  fixture.holding('select from private.runs where run_id = any ($1) for no key update', [bystanders])
 
 type Act = (run: string) => Promise<unknown>
 const ids = (run_id: string) => ({ principal: actor, run_id })

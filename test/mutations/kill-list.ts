@@ -8,6 +8,8 @@ export const QUICK_SUITES = [
   '../engine/front-guards.test.ts',
   '../engine/verb-guards.test.ts',
   '../engine/step-guards.test.ts',
+  '../engine/sweep-guards.test.ts',
+  '../engine/invariant-guards.test.ts',
 ]
 /** These with the engine and HTTP around it. */
 export const ENGINE_SUITES = [
