@@ -18,7 +18,7 @@ test('every case of the contract holds through the gateway', async () => {
   const { code, stdout, stderr } = await runCommand(
     process.execPath,
     [
-      ...['--import', join(root, 'test/cluster/reach-host.ts')],
+      ...['--import', join(root, 'test/cluster/reach-host.mjs')],
       join(root, 'test/contract/main.ts'),
       ...['--url', publicUrl, '--supabase-url', origin, '--anon-key', anonKey],
       ...['--origin', ALLOWED_ORIGIN, '--refused-origin', 'https://elsewhere.example.com'],

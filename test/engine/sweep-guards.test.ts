@@ -160,25 +160,31 @@ it('a step that was put off since the due ones were looked up is not published',
     $$ select '{"failed": 0, "violations": 0}'::jsonb $$`)
   await f.sql(`create function public.held_up() returns boolean language plpgsql as
     $$ begin perform pg_advisory_xact_lock_shared(4712); return true; end $$`)
-  await f.sql('alter policy engine on public.agent_task_queue using (public.held_up())')
-  const release = await f.holding('select pg_advisory_xact_lock(4712)', [])
-  const sweeping = f.step.sweepDue({ limit: 200 })
-  await expect
-    .poll(() => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4712 and not granted`), {
-      timeout: 5000,
-    })
-    .toHaveLength(1)
-  await f.sql(
-    `update public.agent_task_queue set publish_at = now() + interval '1 minute' where run_id = $1`,
-    [run],
-  )
-  await release()
-  const { publications } = await sweeping
-  expect(publications.map(({ run_id }) => run_id)).not.toContain(run)
-  expect(await f.publishedIn(run, 1)).toBe(60)
-  await f.sql('alter policy engine on public.agent_task_queue using (true)')
-  await f.sql('drop function public.held_up()')
-  await f.sql(String(sweep?.text))
+  try {
+    await f.sql('alter policy engine on public.agent_task_queue using (public.held_up())')
+    const release = await f.holding('select pg_advisory_xact_lock(4712)', [])
+    const sweeping = f.step.sweepDue({ limit: 200 })
+    await expect
+      .poll(
+        () => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4712 and not granted`),
+        {
+          timeout: 5000,
+        },
+      )
+      .toHaveLength(1)
+    await f.sql(
+      `update public.agent_task_queue set publish_at = now() + interval '1 minute' where run_id = $1`,
+      [run],
+    )
+    await release()
+    const { publications } = await sweeping
+    expect(publications.map(({ run_id }) => run_id)).not.toContain(run)
+    expect(await f.publishedIn(run, 1)).toBe(60)
+  } finally {
+    await f.sql('alter policy engine on public.agent_task_queue using (true)')
+    await f.sql('drop function public.held_up()')
+    await f.sql(String(sweep?.text))
+  }
 })
 
 it('what is not due takes no turn from what is', async () => {
@@ -218,7 +224,7 @@ it('an attempt that cannot be settled is tried again a minute later; the other o
   await f.sql(
     `create trigger refuse before insert on private.credit_ledger for each row when (new.run_id = '${run}') execute function private.refuse()`,
   )
-  await f.sweep()
+  await f.sweep().finally(() => f.sql('drop function private.refuse() cascade'))
   expect(
     await f.sql(
       `select round(extract(epoch from lease_until - clock_timestamp()) / 30)::int * 30 as s from private.steps
@@ -226,7 +232,6 @@ it('an attempt that cannot be settled is tried again a minute later; the other o
       [[run, bystander]],
     ),
   ).toEqual([{ s: 60 }, { s: 600 }, { s: 600 }])
-  await f.sql('drop function private.refuse() cascade')
   for (const n of [2, 3]) {
     await lapse(n)
     await f.sweep()
