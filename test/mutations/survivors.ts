@@ -62,6 +62,14 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     reason: 'Spares two queries: without a key they find nothing, and the answer is null as well.',
   })),
   {
+    id: 'private.replay: and dropped: user_id = p_user → true',
+    reason: "What is deleted in passing has expired, whoever's it is.",
+  },
+  {
+    id: 'private.retry_step: least of one: least(due_at, v_now) → v_now',
+    reason: 'What is due is due: nobody asks for how long.',
+  },
+  {
     id: 'private.fork_run: always: v_protocol > 1',
     reason: 'Spares a write: no run has a protocol below 1, or below none.',
   },
