@@ -39,7 +39,7 @@ export interface AgentClientOptions {
 }
 
 export interface KeyedOptions extends CallOptions {
-  /** Default: a new one a call. The same key with the same body gets the first answer again, for 24 hours. */
+  /** Default: a new one a call. The same key with the same body gets the first answer again, for 24 hours; 409 when its run was deleted. */
   idempotencyKey?: string | undefined
 }
 export interface ListOptions extends CallOptions {

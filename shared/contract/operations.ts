@@ -69,7 +69,8 @@ export const operations: readonly Operation[] = [
       'Create, start, stop, retry, resume, pause, fork or delete a run, or all runs of a tag; approve or deny a tool call that waits for it. Without an action, a body with a prompt is a create.',
     security: ['user'],
     headers: {
-      'idempotency-key': 'On create, retry and fork: a repeat within 24 hours gets the first answer.',
+      'idempotency-key':
+        'On create, retry and fork: a repeat within 24 hours gets the first answer, or 409 when its run was deleted.',
     },
     body: json(z.union([createBody, verbBody, resumeBody, retryStepBody, forkBody, approvalBody, bulkBody])),
     answers: {
