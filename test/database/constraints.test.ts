@@ -81,6 +81,7 @@ beforeAll(async () => {
     insert into private.jobs_to_remove (job_name) values ('j');
     insert into private.objects_to_remove (bucket, name) values ('b', 'n');
     insert into private.switches (tool_name, reason) values ('none', 'test');
+    insert into private.sweep_faults (run_id, what, error) values ('${run}', 'end', 'test');
     insert into private.settings (name, value) values ('retention_days', '0');
     insert into private.revoked_keys (issuer, key_id, reason) values ('i', 'k', 'test');
     insert into private.approvals (run_id, step_number) values ('${run}', 2);
@@ -239,6 +240,19 @@ it.each<[string, string, Record<string, unknown>]>([
   const where = table === 'private.credit_ledger' ? 'run_id is not null' : 'true'
   expect((await copy(table, [], {}, { where })).at(1)).toBe('nobody')
   expect(await copy(table, [], fields, { where })).toEqual(['23514', name])
+})
+
+it('a fault of the sweeper is of one of the two things that it does', async () => {
+  // of each there is one row a run
+  expect((await copy('private.sweep_faults', ['run_id', 'what'])).at(1)).toBe('sweep_faults_pkey')
+  expect(await copy('private.sweep_faults', ['run_id'], { what: 'else' })).toEqual([
+    '23514',
+    'sweep_faults_what_check',
+  ])
+})
+
+it('the round of the sweeper is one', async () => {
+  expect(await copy('private.check_round', ['one'])).toEqual(['23505', 'check_round_pkey'])
 })
 
 it('a setting has one of the names that are read', async () => {

@@ -35,14 +35,14 @@ const job = (run_id: string, step_number: number) => ({
   step_number,
   token_sha256: sha(`${step_number}`),
 })
-async function park(run: string, n: number): Promise<void> {
+async function park(run: string, n: number, check_seconds = 60): Promise<void> {
   const { step } = await claim(f, run, n)
   await f.step.parkStep({
     ...step,
     job_name: `run-${run}-${n}`,
     token_sha256: sha(`${n}`),
     deadline_seconds: 600,
-    check_seconds: 60,
+    check_seconds,
   })
 }
 const replan = () => commitOf({ status: 'failed', next: { kind: 'steps', steps: [modelStep('replan', 0)] } })
@@ -175,15 +175,99 @@ it('of a run that failed and one that ran out of time the log says why', async (
 it('a job that began is looked after at its deadline, and a file of another run is not its own', async () => {
   const other = await runWithTools(f, who, [toolStep('a')], { files: [file('x', '1')] })
   const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')], { files: [file('y', '2')] })
-  await park(run, 2)
-  await park(run, 3)
-  expect([await f.publishedIn(run, 2), await f.publishedIn(run, 3)]).toEqual([60, 60])
+  await park(run, 2, 120)
+  await park(run, 3, 120)
+  expect([await f.publishedIn(run, 2), await f.publishedIn(run, 3)]).toEqual([120, 120])
   await f.step.startJob(job(run, 2))
-  expect([await f.publishedIn(run, 2), await f.publishedIn(run, 3)]).toEqual([600, 60])
+  expect([await f.publishedIn(run, 2), await f.publishedIn(run, 3)]).toEqual([600, 120])
   expect((await f.step.checkJob({ ...job(run, 2), sha256: sha('1') })).owned).toBe(false)
   expect((await f.step.checkJob({ ...job(run, 2), sha256: sha('2') })).owned).toBe(true)
   expect((await f.step.checkJob(job(run, 2))).owned).toBe(false)
   expect((await read(f, who, other)).run.status).toBe('executing')
+})
+
+it('a job is told its own call and the files of its own run', async () => {
+  const runs: string[] = []
+  for (const letter of ['1', '2']) {
+    const tool_input = { command: letter }
+    const made = await runWithTools(f, who, [toolStep('a', { tool_input }), toolStep('b')], {
+      files: [file(letter, letter)],
+    })
+    await park(made, 2)
+    runs.push(made)
+  }
+  for (const [n, run_id] of runs.entries()) {
+    const letter = `${n + 1}`
+    expect(await f.step.startJob(job(run_id, 2))).toMatchObject({
+      run_id,
+      user_id: (await read(f, who, run_id)).run.user_id,
+      tool_input: { command: letter },
+      idempotency_key: `${run_id}:2`,
+      files: [file(letter, letter)],
+    })
+  }
+})
+
+it('who comes for a job that is not out is told to come again while one may still be, and else that there is none', async () => {
+  const later = { code: 'not_ready' }
+  const never = { code: 'unauthorized' }
+  const run = await plannedRun(f, who)
+  const steps = [toolStep('a', { needs_approval: true })]
+  await carryOut(f, run, 1, commitOf({ next: { kind: 'wait_approval', question: '?', steps } }))
+  // one waits for its user
+  await expect(f.step.startJob(job(run, 2))).rejects.toMatchObject(later)
+  const going = await runWithTools(f, who, [toolStep('a')])
+  await claim(f, going, 2)
+  await expect(f.step.startJob(job(going, 2))).rejects.toMatchObject(later)
+  const done = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
+  await carryOut(f, done, 2, toolCommit())
+  await expect(f.step.startJob(job(done, 2))).rejects.toMatchObject(never)
+  await carryOut(f, done, 3, toolCommit())
+  // asks the model
+  await expect(f.step.startJob(job(done, 4))).rejects.toMatchObject(never)
+  await expect(f.step.startJob(job(done, 9))).rejects.toMatchObject(never)
+})
+
+it('of an answer to a question whether a call is allowed a no keeps its reason, and a yes has none', async () => {
+  const run = await plannedRun(f, who)
+  const steps = ['a', 'b'].map((id) => toolStep(id, { needs_approval: true }))
+  await carryOut(f, run, 1, commitOf({ next: { kind: 'wait_approval', question: '?', steps } }))
+  const { approvals } = await read(f, who, run)
+  for (const { approval_id, step_number } of approvals)
+    await f.front.answerApproval({
+      principal: who,
+      run_id: run,
+      approval_id,
+      approved: step_number === 2,
+      message: 'said',
+    })
+  expect(
+    await f.sql('select approved, reason from private.approvals where run_id = $1 order by step_number', [run]),
+  ).toEqual([
+    { approved: true, reason: null },
+    { approved: false, reason: 'said' },
+  ])
+})
+
+it('a step that was switched off is looked at again after a minute', async () => {
+  const run = await plannedRun(f, who)
+  const tenant_id = (await f.sql('select tenant_id from private.runs where run_id = $1', [run]))[0]?.tenant_id
+  const switchOn = await f.switchOff({ tenant_id, tool_name: null })
+  try {
+    expect(await f.step.claimStep({ run_id: run, step_number: 1, lease_seconds: 60 })).toMatchObject({
+      refused: 'switched_off',
+    })
+  } finally {
+    await switchOn()
+  }
+  expect(await f.publishedIn(run, 1)).toBe(60)
+})
+
+it('the answer to a run that was never planned is refused', async () => {
+  const { run } = await f.front.createRun(newRun(who))
+  const { step } = await claim(f, run.id, 0)
+  await expect(f.step.commitStep({ ...step, commit: answerCommit() })).rejects.toThrow(/planning/)
+  expect((await read(f, who, run.id)).run.status).toBe('planning')
 })
 
 it('a message tells what it is: an answer, a thought, or nothing to tell', async () => {

@@ -178,6 +178,19 @@ describe('fork', () => {
     expect(
       await f.sql('select files, bytes::int from private.runs where run_id = $1', [forked.run.id]),
     ).toEqual([{ files: 1, bytes: 1 }])
+    // and of each version it is known which one took its place
+    await carryOut(f, run, 5, commitOf({ next: { kind: 'steps', steps: [toolStep('c')] } }))
+    await carryOut(f, run, 6, wrote('f'))
+    expect(
+      await f.sql(
+        'select from_step, to_step from private.workspace_files where run_id = $1 order by from_step',
+        [run],
+      ),
+    ).toEqual([
+      { from_step: 2, to_step: 4 },
+      { from_step: 4, to_step: 6 },
+      { from_step: 6, to_step: null },
+    ])
   })
 
   it('repeats by its own key only, and writes none without', async () => {
@@ -242,6 +255,15 @@ describe('retry of a step', () => {
       { step_number: 3, publication: 2, delay_seconds: 0 },
     ])
     expect(await queue(run)).toEqual([waits(2), due(3)])
+  })
+
+  it('that failed in its last attempt is a fork, also when an attempt before had failed', async () => {
+    const who = someone()
+    const run = await runWithTools(f, who, [toolStep('a')])
+    await failedOnce(run, 2)
+    await f.advance(301)
+    await carryOut(f, run, 2, toolCommit({ status: 'failed' }))
+    expect(await retry(who, run, 2)).toMatchObject({ forked: true, publications: [{ step_number: 2 }] })
   })
 
   it('that was allowed is done in its place without being asked for again', async () => {
@@ -666,6 +688,7 @@ describe('bytes to remove', () => {
     while ((await f.step.sweepDue({ limit: 200 })).publications.length > 0);
     await f.sql('delete from private.objects_to_remove')
     await put(W, 'due')
+    await put('agent-outputs', 'due', { handed: '-30 seconds' })
     await put(W, 'later', { due: '1 minute' })
     await put(W, 'handed', { handed: '-30 seconds' })
     await put(W, 'again', { handed: '-2 minutes' })
@@ -679,7 +702,7 @@ describe('bytes to remove', () => {
       'due',
     ])
     expect(await names(`handed_at > now() - interval '10 seconds'`)).toEqual([`${W}:again`, `${W}:due`])
-    expect(await names()).toHaveLength(5)
+    expect(await names()).toHaveLength(6)
   })
 
   it('are handed out as many as were asked for, the oldest first', async () => {
