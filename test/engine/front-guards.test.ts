@@ -196,6 +196,43 @@ it('a call that tells nothing new about who acts waits for nobody who changes it
   }
 })
 
+it.each(['user', 'tenant'] as const)(
+  'of two creates at once that may be the last of a %s the second waits for the first',
+  async (whose) => {
+    const tenant_id = randomUUID()
+    const who = someone({ tenant_id })
+    await f.front.createRun(newRun(who))
+    const client = new pg.Client({ connectionString: f.database.url('postgres') })
+    await client.connect()
+    let made = false
+    const limits = { max_steps: 5, timeout_seconds: 60, [`max_open_runs_per_${whose}`]: 5 }
+    try {
+      await client.query('begin')
+      await client.query(`select pg_advisory_xact_lock(hashtextextended('open runs of ' || $1, 0))`, [
+        whose === 'user' ? who.sub : tenant_id,
+      ])
+      const creating = f.front.createRun(newRun(who, { limits })).then(() => (made = true))
+      await expect
+        .poll(
+          async () =>
+            made ||
+            (
+              await f.sql(
+                `select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,
+              )
+            ).length,
+          { timeout: 5000 },
+        )
+        .toBeTruthy()
+      expect(made).toBe(false)
+      await client.query('commit')
+      await creating
+    } finally {
+      await client.end()
+    }
+  },
+)
+
 it('a create waits for no other of its user or tenant whose number is not limited', async () => {
   const who = someone({ tenant_id: randomUUID() })
   const alone = someone()

@@ -115,6 +115,7 @@ it('the end of a run tells of the steps that were begun, and of no others', asyn
     .filter(({ message }) => message === 'shell cancelled')
     .map(({ metadata }) => metadata['step_id'])
   expect(told).toEqual(steps.slice(2, 4).map(({ id }) => id))
+  expect(Math.max(...steps.map(({ duration_ms }) => duration_ms ?? 0))).toBeLessThan(60_000)
   expect(
     steps.map(({ duration_ms, started_at }) => (duration_ms === null) === (started_at === null)),
   ).not.toContain(false)
@@ -242,7 +243,9 @@ it('of an answer to a question whether a call is allowed a no keeps its reason, 
       message: 'said',
     })
   expect(
-    await f.sql('select approved, reason from private.approvals where run_id = $1 order by step_number', [run]),
+    await f.sql('select approved, reason from private.approvals where run_id = $1 order by step_number', [
+      run,
+    ]),
   ).toEqual([
     { approved: true, reason: null },
     { approved: false, reason: 'said' },
@@ -387,6 +390,30 @@ it('of two attempts in flight when their run ends each is settled by itself', as
   const { run: ended, steps } = await read(f, who, run)
   expect(ended).toMatchObject({ total_tokens_used: 3, total_credits_used: 11 })
   expect(steps.slice(2).map(({ credits_used }) => credits_used)).toEqual([1, 0])
+  // once: a delete settles what is not settled yet
+  expect(await f.sql(`select from private.steps where run_id = $1 and state <> 'done'`, [run])).toEqual([])
+})
+
+it('what a tool is called with is its input alone; the model is told the conversation', async () => {
+  const run = await plannedRun(f, who)
+  const { conversation } = await claim(f, run, 1)
+  expect(conversation).toMatchObject([{ role: 'user', content: 'please' }])
+  const going = await runWithTools(f, who, [toolStep('a')])
+  expect((await claim(f, going, 2)).conversation).toEqual([])
+})
+
+it('of a paused run a job that is out is looked after, and nothing else', async () => {
+  const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
+  await park(run, 2)
+  await f.front.pauseRun({ principal: who, run_id: run })
+  await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1', [run])
+  const ask = (step_number: number) => f.step.claimStep({ run_id: run, step_number, lease_seconds: 60 })
+  expect(await ask(2)).toMatchObject({ claim: { step: { step_number: 2, job: { name: `run-${run}-2` } } } })
+  expect(await ask(3)).toMatchObject({ refused: 'paused' })
+  // who delivers a step that is done is told what is due, but not below a pause
+  expect(await ask(1)).toMatchObject({ refused: 'done', publications: [] })
+  await f.front.resumeRun({ principal: who, run_id: run, user_input: null })
+  expect(await ask(1)).toMatchObject({ refused: 'done', publications: [{ step_number: 3 }] })
 })
 
 it('an attempt is settled also when its lease has lapsed since', async () => {
@@ -491,6 +518,43 @@ describe('a place of the tenant', () => {
     expect(row).toEqual({ due: seconds, published: 20 })
   })
 
+  it('is kept for the next attempt when one dies', async () => {
+    const run = await runWithTools(f, someone(), [toolStep('a'), toolStep('b')])
+    expect(await ask(run, 2, { run: 1 })).toHaveProperty('claim')
+    await f.sql('update private.steps set lease_until = now() where run_id = $1', [run])
+    expect(await ask(run, 2, { run: 1 })).toHaveProperty('claim')
+    expect(await placesOf(run)).toEqual([1, null])
+  })
+
+  it('is passed on to the run that had it, when one of its calls waits for that', async () => {
+    const tenant_id = someone().sub
+    const run = await runWithTools(
+      f,
+      someone({ tenant_id }),
+      ['a', 'b', 'c'].map((id) => toolStep(id)),
+    )
+    const other = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
+    const place = expect.any(Number)
+    const first = await ask(run, 2, { run: 2, tenant: 9 })
+    await ask(run, 3, { run: 2, tenant: 9 })
+    for (const [of, n, most] of [
+      [run, 4, 2],
+      [other, 2, 1],
+      [other, 3, 1],
+    ] as const)
+      await ask(of, n, { run: most, tenant: 9 })
+    expect([await placesOf(run), await placesOf(other)]).toEqual([
+      [place, place, 'run'],
+      [place, 'run'],
+    ])
+    if (!('claim' in first)) throw new Error('the first call has no place')
+    expect(await commit(first.claim.step)).toEqual([`${run} 4`])
+    expect([await placesOf(run), await placesOf(other)]).toEqual([
+      [place, place],
+      [place, 'run'],
+    ])
+  })
+
   it('that somebody is just taking is left to them', async () => {
     const tenant_id = someone().sub
     const run = await runWithTools(f, someone({ tenant_id }), [toolStep('a')])
@@ -571,6 +635,22 @@ describe('a place of the tenant', () => {
     expect(await placesOf(second)).toEqual([2])
     // of code from before there were places
     expect(await commit((await claim(f, run, 3)).step)).toEqual([])
+  })
+
+  it('is told of by a job that leaves one, and not by a job that had none', async () => {
+    const { tenant_id, second } = await line(2)
+    const run = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
+    // as before: the one who waits has a place now, and was not told
+    expect(await ask(run, 2, { tenant: 3 })).toHaveProperty('claim')
+    await park(run, 3)
+    const finish = async (n: number) => {
+      const answer = await f.step.finishJob({ ...job(run, n), body_sha256: sha('b'), commit: toolCommit() })
+      return answer.publications.map(({ run_id, step_number }) => `${run_id} ${step_number}`)
+    }
+    expect(await finish(3)).toEqual([])
+    await f.sql('update private.steps set lease_until = now() where run_id = $1 and step_number = 2', [run])
+    await park(run, 2)
+    expect(await finish(2)).toEqual([`${run} 4`, `${second} 2`])
   })
 
   it('is told to nobody whose call is just being claimed, and nobody waits for that', async () => {

@@ -255,6 +255,7 @@ describe('retry of a step', () => {
       { step_number: 3, publication: 2, delay_seconds: 0 },
     ])
     expect(await queue(run)).toEqual([waits(2), due(3)])
+    expect([await f.publishedIn(run, 2), await f.publishedIn(run, 3)]).toEqual([320, 20])
   })
 
   it('that failed in its last attempt is a fork, also when an attempt before had failed', async () => {
@@ -462,6 +463,12 @@ describe('for all runs of a tag', () => {
     await expect(
       f.sql('select from private.runs where run_id = $1 for update nowait', [first]),
     ).rejects.toMatchObject({ code: '55P03' })
+    // nothing is given back yet, whichever of the two would be the first
+    expect(
+      await f.sql('select user_id from public.credit_balances where user_id = $1 for update nowait', [
+        who.sub,
+      ]),
+    ).toEqual([{ user_id: who.sub }])
     await holder.commit()
     expect((await stopped).results).toHaveLength(2)
     await other.commit()

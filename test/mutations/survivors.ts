@@ -144,9 +144,33 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: "private.claim: and dropped: (current_step_id is distinct from v_step.step_id or status = 'queued') → true",
     reason: 'Spares a write of what stands there already.',
   },
+  ...['private.finish_run', 'private.sweep', 'public.agent_settle_attempt'].map((name) => ({
+    id: `${name}: not written: lease_until = null → lease_until = lease_until`,
+    reason: 'The step is done: nobody asks whether it is leased.',
+  })),
   {
-    id: 'private.finish_run: not written: lease_until = null → lease_until = lease_until',
-    reason: 'This lease has lapsed, and the step is done: nobody asks whether it is leased.',
+    id: 'private.finish_run: not written: held_at = null → held_at = held_at',
+    reason: 'The run has ended: nobody asks since when it is held.',
+  },
+  {
+    id: 'private.move_credit: never: p_reserved = 0 and p_used = 0',
+    reason: 'Spares a write: who has a run has an account, and no account is below zero.',
+  },
+  {
+    id: "private.check_job: and dropped: kind = 'job' → true",
+    reason: 'A wait for a person has no token that one could come with.',
+  },
+  {
+    id: 'private.check_runs: limit dropped: limit 5 → ',
+    reason: "Bounds one pass: a user's balance is looked at again with each of its runs.",
+  },
+  {
+    id: 'private.apply_commit: and dropped: p_burst is not null → true',
+    reason: 'What is read from it is null without one, as the lease is then in any case.',
+  },
+  {
+    id: 'public.agent_sweep: and dropped: t.removed_at is null → true',
+    reason: 'What was removed had been handed out, which the condition before it asks for.',
   },
   {
     id: 'private.finish_run: conflict not allowed: on conflict do nothing → ',
@@ -168,11 +192,16 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: 'public.agent_commit_step: and dropped: finished_at is null → true',
     reason: 'A step whose wait has ended is done, and its commit was sent away before.',
   },
-  {
-    id: 'public.agent_release_step: not written: token = null → token = token',
+  ...[
+    'private.insert_steps: always: p_lease is not null #2',
+    ...['park', 'release'].map(
+      (verb) => `public.agent_${verb}_step: not written: token = null → token = token`,
+    ),
+  ].map((id) => ({
+    id,
     reason:
       'Of an open step a token without a lease opens nothing; the next claim writes another, the end of the run none.',
-  },
+  })),
   ...['k.run_id = p_run → true', 's.started_at is not null → true'].map((condition) => ({
     id: `private.run_violations: and dropped: ${condition}`,
     reason: 'Said twice: a step and its visible row are of one run, and nothing is later than null.',
@@ -189,6 +218,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
   ),
   ...[
     'private.sweep_due: limit dropped: limit 1000 → ',
+    'private.sweep: limit dropped: limit 200 →  #2',
     'public.agent_sweep: limit dropped: limit 1000 →  #3',
   ].map((id) => ({
     id,
