@@ -551,11 +551,16 @@ describe('a message with a resume', () => {
 it('the end of a run takes its own jobs and what was out of its own', async () => {
   const who = someone()
   const run = await runWithTools(f, who, [toolStep('a'), toolStep('b'), toolStep('c')])
-  for (const n of [2, 3]) {
-    const { step } = await claim(f, run, n)
+  const other = await runWithTools(f, who, [toolStep('a'), toolStep('b'), toolStep('c')])
+  for (const [of, n] of [
+    [run, 2],
+    [run, 3],
+    [other, 4],
+  ] as const) {
+    const { step } = await claim(f, of, n)
     await f.step.parkStep({
       ...step,
-      job_name: `run-${run}-${n}`,
+      job_name: `run-${of}-${n}`,
       token_sha256: sha(`${n}`),
       deadline_seconds: 600,
       check_seconds: 60,
@@ -571,6 +576,18 @@ it('the end of a run takes its own jobs and what was out of its own', async () =
   const { jobs, publications } = await f.front.cancelRun(ids(who, run))
   expect(jobs).toEqual([`run-${run}-2`])
   expect(publications).toMatchObject([{ run_id: run, step_number: 2, publication: 2, delay_seconds: 0 }])
+  expect(
+    await f.sql(
+      `select job_name from private.jobs_to_remove where job_name like '%' || $1 || '%' or job_name like '%' || $2 || '%'`,
+      [run, other],
+    ),
+  ).toEqual([{ job_name: `run-${run}-2` }])
+  // a call that never began costs nothing, whoever has a job out at the same number
+  expect(
+    await f.sql('select kind from private.credit_ledger where run_id = $1 and step_number = 4 order by id', [
+      run,
+    ]),
+  ).toEqual([{ kind: 'reserve' }, { kind: 'refund' }])
   const asked = await plannedRun(f, who)
   await carryOut(
     f,

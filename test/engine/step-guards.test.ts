@@ -115,7 +115,8 @@ it('the end of a run tells of the steps that were begun, and of no others', asyn
     .filter(({ message }) => message === 'shell cancelled')
     .map(({ metadata }) => metadata['step_id'])
   expect(told).toEqual(steps.slice(2, 4).map(({ id }) => id))
-  expect(Math.max(...steps.map(({ duration_ms }) => duration_ms ?? 0))).toBeLessThan(60_000)
+  const longest = Math.max(...steps.map(({ duration_ms }) => duration_ms ?? 0))
+  expect(longest).toBeLessThan(60_000)
   expect(
     steps.map(({ duration_ms, started_at }) => (duration_ms === null) === (started_at === null)),
   ).not.toContain(false)
@@ -250,6 +251,16 @@ it('of an answer to a question whether a call is allowed a no keeps its reason, 
     { approved: true, reason: null },
     { approved: false, reason: 'said' },
   ])
+})
+
+it('a question names no calls, where none is asked about', async () => {
+  const run = await plannedRun(f, who)
+  const next = { kind: 'wait_user' as const, question: 'Which?', steps: [modelStep('decide', 1)] }
+  await carryOut(f, run, 1, commitOf({ next }))
+  const { logs } = await read(f, who, run)
+  expect(logs.find(({ log_type }) => log_type === 'user_input_required')?.metadata['data']).toEqual({
+    question: 'Which?',
+  })
 })
 
 it('a step that was switched off is looked at again after a minute', async () => {

@@ -136,9 +136,18 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: "private.apply_commit: always: jsonb_array_length(c -> 'files' -> 'put') + jsonb_array_length(c -> 'files' -> 'removed') > 0",
     reason: 'Spares four statements: of no files they change nothing.',
   },
-  {
-    id: 'private.apply_commit: limit dropped: limit 1 → ',
+  ...['apply_commit', 'conversation'].map((name) => ({
+    id: `private.${name}: limit dropped: limit 1 → `,
     reason: 'Bounds what is looked at: into takes the first row in any case.',
+  })),
+  {
+    id: 'private.copy_run: and dropped: m.position = v_first → true',
+    reason:
+      'Of what was said at step 0 a new message leaves the first alone; without one nothing is replaced.',
+  },
+  {
+    id: 'private.take_slot: where dropped: not exists (select 1 from public.agent_task_queue q where q.tenant_id = p_queue.tenant_id and q.slot = n) → true',
+    reason: 'Spares locks: whether the place is taken is asked again with its lock.',
   },
   {
     id: "private.claim: and dropped: (current_step_id is distinct from v_step.step_id or status = 'queued') → true",
@@ -218,6 +227,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
   ),
   ...[
     'private.sweep_due: limit dropped: limit 1000 → ',
+    'private.sweep: limit dropped: limit 1000 → ',
     'private.sweep: limit dropped: limit 200 →  #2',
     'public.agent_sweep: limit dropped: limit 1000 →  #3',
   ].map((id) => ({
