@@ -253,6 +253,40 @@ it('of an answer to a question whether a call is allowed a no keeps its reason, 
   ])
 })
 
+it('what the log says of an answer is of the call of its own run', async () => {
+  const asking = async (tool_name: string) => {
+    const run = await plannedRun(f, who)
+    const steps = [toolStep('a', { tool_name, needs_approval: true })]
+    await carryOut(f, run, 1, commitOf({ next: { kind: 'wait_approval', question: '?', steps } }))
+    return run
+  }
+  const other = await asking('browser')
+  const run = await asking('shell')
+  for (const [run_id, message] of [
+    [run, 'Allowed: shell'],
+    [other, 'Allowed: browser'],
+  ] as const) {
+    const { approvals, steps } = await read(f, who, run_id)
+    const approval_id = approvals[0]?.approval_id ?? 'none is open'
+    await f.front.answerApproval({ principal: who, run_id, approval_id, approved: true, message: null })
+    const told = (await read(f, who, run_id)).logs.find(({ metadata }) => metadata['event'] === 'approval')
+    expect([told?.message, told?.metadata['step_id']]).toEqual([message, steps[2]?.id])
+  }
+})
+
+it('however often a look at a job is put off without being counted, the step has been tried no less than not at all', async () => {
+  const run = await runWithTools(f, who, [toolStep('a')])
+  await park(run, 2)
+  for (let n = 0; n < 2; n++) {
+    await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1', [run])
+    const { step } = await claim(f, run, 2)
+    await f.step.releaseStep({ ...step, delay_seconds: 60, error: 'nobody answers', free: true })
+  }
+  expect(
+    await f.sql('select attempt from private.steps where run_id = $1 and step_number = 2', [run]),
+  ).toEqual([{ attempt: 0 }])
+})
+
 it('a question names no calls, where none is asked about', async () => {
   const run = await plannedRun(f, who)
   const next = { kind: 'wait_user' as const, question: 'Which?', steps: [modelStep('decide', 1)] }
