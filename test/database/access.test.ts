@@ -319,6 +319,16 @@ describe('storage', () => {
       )
     const gone = await as('agent_step', null, 'delete from storage.objects returning bucket_id, name')
     expect(gone).toEqual([{ bucket_id: 'agent-workspaces', name }])
+    // nor more where nothing is read of what is deleted, so that who may see it is not asked
+    const left = async (before: string) => {
+      await owner.query('begin')
+      await owner.query(`${before}; reset role`)
+      const { rows } = await owner.query('select count(*)::int as n from storage.objects')
+      await owner.query('rollback')
+      return rows[0]?.n
+    }
+    const all = await left('select')
+    expect(await left('set local role agent_step; delete from storage.objects')).toBe(all - 1)
     await owner.query('delete from private.objects_to_remove')
   })
 })

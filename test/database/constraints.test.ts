@@ -81,6 +81,8 @@ beforeAll(async () => {
     insert into private.jobs_to_remove (job_name) values ('j');
     insert into private.objects_to_remove (bucket, name) values ('b', 'n');
     insert into private.switches (tool_name, reason) values ('none', 'test');
+    insert into private.runs_to_check (run_id) values ('${run}');
+    insert into private.violations (invariant, detail) values ('test', 'test');
     insert into private.sweep_faults (run_id, what, error) values ('${run}', 'end', 'test');
     insert into private.settings (name, value) values ('retention_days', '0');
     insert into private.revoked_keys (issuer, key_id, reason) values ('i', 'k', 'test');
@@ -169,6 +171,8 @@ describe('a key', () => {
     ['revoked_keys_pkey', 'private.revoked_keys', ['issuer', 'key_id']],
     ['run_transitions_pkey', 'private.run_transitions', ['from_status', 'to_status']],
     ['runs_pkey', 'private.runs', ['run_id']],
+    ['runs_to_check_pkey', 'private.runs_to_check', ['run_id']],
+    ['violations_pkey', 'private.violations', ['id']],
     ['settings_pkey', 'private.settings', ['name']],
     ['steps_pkey', 'private.steps', ['run_id', 'step_number']],
     ['stream_tickets_pkey', 'private.stream_tickets', ['ticket_sha256']],

@@ -461,6 +461,19 @@ it('of a paused run a job that is out is looked after, and nothing else', async 
   expect(await ask(1)).toMatchObject({ refused: 'done', publications: [{ step_number: 3 }] })
 })
 
+it('an attempt is settled by who holds it, and by nobody else', async () => {
+  const run = await plannedRun(f, who)
+  const { step } = await claim(f, run, 1)
+  await f.front.cancelRun({ principal: who, run_id: run })
+  const settle = (fields: object) =>
+    f.sql('select public.agent_settle_attempt($1) as answer', [
+      JSON.stringify({ ...step, tokens_used: 1, used: false, ...fields }),
+    ])
+  expect(await settle({ fence: step.fence + 1 })).toEqual([{ answer: { settled: false } }])
+  expect(await settle({})).toEqual([{ answer: { settled: true } }])
+  expect(await settle({})).toEqual([{ answer: { settled: false } }])
+})
+
 it('an attempt is settled also when its lease has lapsed since', async () => {
   const run = await plannedRun(f, who)
   const { step } = await claim(f, run, 1)
@@ -648,6 +661,32 @@ describe('a place of the tenant', () => {
     expect(await commit(step)).toEqual([`${runs[0]} 3`, `${second} 2`])
   })
 
+  it('is left by a call that a pause holds, and kept by the one of its run that is at work', async () => {
+    const person = someone()
+    const run = await runWithTools(f, person, [toolStep('a'), toolStep('b')])
+    for (const n of [2, 3]) await ask(run, n, { tenant: 9 })
+    await f.sql('update private.steps set lease_until = now() where run_id = $1 and step_number = 2', [run])
+    await f.front.pauseRun({ principal: person, run_id: run })
+    await f.sweep()
+    expect(await placesOf(run)).toEqual([null, expect.any(Number)])
+  })
+
+  it('is told of by a call that has used up its attempts, when it had one', async () => {
+    const { tenant_id, second } = await line(2)
+    const run = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
+    // as above: the one who waits has a place now, and was not told
+    expect(await ask(run, 2, { tenant: 3 })).toHaveProperty('claim')
+    await f.sql('update private.steps set attempt = 5, lease_until = null where run_id = $1', [run])
+    expect(await ask(run, 3)).toEqual({ refused: 'done', publications: [] })
+    expect(await ask(run, 2)).toMatchObject({
+      refused: 'done',
+      publications: [
+        { run_id: run, step_number: 4 },
+        { run_id: second, step_number: 2 },
+      ],
+    })
+  })
+
   it('is told to whoever it was passed to, once', async () => {
     const { runs, step, next } = await line(3, 2)
     const third = runs[2] ?? ''
@@ -725,6 +764,14 @@ describe('a place of the tenant', () => {
     expect(await placesOf(run)).toEqual(['tenant', 'run', null])
     expect(await ask(run, 2, { run: 1 })).toEqual(off)
     expect(await placesOf(run)).toEqual([null, 'tenant', null])
+    // who waits for its own run only leaves no place to the others of it
+    const busy = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), browse, toolStep('b')])
+    for (const step of [2, 4]) await ask(busy, step, { run: 1, tenant: 9 })
+    await f.sql(`update public.agent_task_queue set waits = 'run' where run_id = $1 and step_number = 3`, [
+      busy,
+    ])
+    expect(await ask(busy, 3, { run: 1, tenant: 9 })).toEqual(off)
+    expect(await placesOf(busy)).toEqual([expect.any(Number), null, 'run'])
     await switchOn()
   })
 

@@ -196,6 +196,20 @@ it('what is not due takes no turn from what is', async () => {
   expect(publications.map(({ run_id }) => run_id)).toEqual([run, run])
 })
 
+it('a job that is to be asked for later is not due', async () => {
+  const due = async () => (await f.sweep()).due
+  const before = await due()
+  const [later, now] = [crypto.randomUUID(), crypto.randomUUID()]
+  await f.sql(
+    `insert into private.jobs_to_remove (job_name, requested_at) values ($1, now() + interval '1 hour')`,
+    [later],
+  )
+  expect(await due()).toBe(before)
+  await f.sql('insert into private.jobs_to_remove (job_name) values ($1)', [now])
+  expect(await due()).toBe(before + 1)
+  await f.sql('delete from private.jobs_to_remove where job_name = any ($1)', [[later, now]])
+})
+
 it('of the jobs to remove so many are handed out at a time as were asked for', async () => {
   const names = ['1', '2'].map((n) => `${crypto.randomUUID()}-${n}`)
   await f.sql('insert into private.jobs_to_remove (job_name) select unnest($1::text[])', [names])

@@ -250,6 +250,8 @@ describe('retry of a step', () => {
     const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
     await failedOnce(run, 2)
     await failedOnce(run, 3)
+    // nor of another run, which may be paused
+    await f.front.pauseRun(ids(who, await plannedRun(f, who)))
     expect(await queue(run)).toEqual([waits(2), waits(3)])
     expect((await retry(who, run, 3)).publications).toMatchObject([
       { step_number: 3, publication: 2, delay_seconds: 0 },
@@ -262,7 +264,7 @@ describe('retry of a step', () => {
     const who = someone()
     const run = await runWithTools(f, who, [toolStep('a')])
     await failedOnce(run, 2)
-    await f.advance(301)
+    await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1', [run])
     await carryOut(f, run, 2, toolCommit({ status: 'failed' }))
     expect(await retry(who, run, 2)).toMatchObject({ forked: true, publications: [{ step_number: 2 }] })
   })

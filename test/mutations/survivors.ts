@@ -174,6 +174,23 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     reason: "Bounds one pass: a user's balance is looked at again with each of its runs.",
   },
   {
+    id: "private.apply_commit: and dropped: v_row.status = 'paused' → true",
+    reason: 'Only a run that is paused was paused from planning.',
+  },
+  {
+    id: "private.apply_commit: and dropped: v_run.paused_from = 'planning' → true",
+    reason:
+      'Below a pause a plan is committed by a step in work: its run was planning, or it was executing, as it is to be then.',
+  },
+  {
+    id: 'private.called_up: limit dropped: limit 100 → ',
+    reason: 'Bounds one call: who is beyond it is due, and told by the next, or by the sweeper.',
+  },
+  {
+    id: 'private.sweep_due: not written: due_at = least(q.due_at, clock_timestamp()) → due_at = q.due_at',
+    reason: 'Nobody puts the time of a publish before the time that a step is due.',
+  },
+  {
     id: 'private.apply_commit: and dropped: p_burst is not null → true',
     reason: 'What is read from it is null without one, as the lease is then in any case.',
   },
