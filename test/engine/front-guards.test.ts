@@ -573,7 +573,11 @@ it('the end of a run takes its own jobs and what was out of its own', async () =
     body_sha256: sha('b'),
     commit: toolCommit(),
   })
+  const ended = () =>
+    f.sql('select finished_at from private.waits where run_id = $1 and step_number = 3', [run])
+  const before = await ended()
   const { jobs, publications } = await f.front.cancelRun(ids(who, run))
+  expect(await ended()).toEqual(before)
   expect(jobs).toEqual([`run-${run}-2`])
   expect(publications).toMatchObject([{ run_id: run, step_number: 2, publication: 2, delay_seconds: 0 }])
   expect(
@@ -698,5 +702,6 @@ it('a ticket names its own principal among those of one issuer and one subject',
     user_id_from: 'new',
   })
   await f.front.closeTicket({ ...ticket, run_id: randomUUID() })
+  await f.front.closeTicket({ ...ticket, ticket_sha256: randomUUID() })
   expect((await f.front.useTicket(ticket)).delivered).toBe(false)
 })

@@ -117,6 +117,7 @@ it('the end of a run tells of the steps that were begun, and of no others', asyn
   expect(told).toEqual(steps.slice(2, 4).map(({ id }) => id))
   const longest = Math.max(...steps.map(({ duration_ms }) => duration_ms ?? 0))
   expect(longest).toBeLessThan(60_000)
+  expect(steps.slice(2).map(({ started_at }) => started_at === null)).toEqual([false, false, true])
   expect(
     steps.map(({ duration_ms, started_at }) => (duration_ms === null) === (started_at === null)),
   ).not.toContain(false)
@@ -208,6 +209,26 @@ it('a job is told its own call and the files of its own run', async () => {
       files: [file(letter, letter)],
     })
   }
+})
+
+it('a job is told of each file the version that it has', async () => {
+  const run = await runWithTools(f, who, [toolStep('a')], { files: [file('x', '1'), file('y', '1')] })
+  const written = { verified: [sha('2')], files: { put: [file('x', '2')], removed: ['y'] } }
+  await carryOut(f, run, 2, toolCommit(written))
+  await carryOut(f, run, 3, commitOf({ next: { kind: 'steps', steps: [toolStep('b')] } }))
+  await park(run, 4)
+  expect((await f.step.startJob(job(run, 4))).files).toEqual([file('x', '2')])
+})
+
+it('a commit ends the wait of its own step', async () => {
+  const runs = [await runWithTools(f, who, [toolStep('a')]), await runWithTools(f, who, [toolStep('a')])]
+  for (const run of runs) await park(run, 2)
+  const [run = '', other = ''] = runs
+  await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1', [run])
+  await carryOut(f, run, 2, toolCommit())
+  expect(
+    await f.sql('select run_id from private.waits where run_id = any ($1) and finished_at is null', [runs]),
+  ).toEqual([{ run_id: other }])
 })
 
 it('who comes for a job that is not out is told to come again while one may still be, and else that there is none', async () => {
@@ -659,6 +680,32 @@ describe('a place of the tenant', () => {
     expect(await Promise.all(runs.map(placesOf))).toEqual([[1], ['tenant'], ['tenant']])
     await f.front.resumeRun({ ...ids, user_input: null })
     expect(await commit(step)).toEqual([`${runs[0]} 3`, `${second} 2`])
+  })
+
+  it('is waited for anew by who had one and left it', async () => {
+    const { tenant_id, second, step } = await line(2)
+    await commit(step)
+    await f.sql('update public.agent_task_queue set due_at = now() where run_id = $1', [second])
+    const again = await ask(second, 2)
+    if (!('claim' in again)) throw new Error('the place was not passed on')
+    const [third, fourth] = [
+      await runWithTools(f, someone({ tenant_id }), [toolStep('a')]),
+      await runWithTools(f, someone({ tenant_id }), [toolStep('a')]),
+    ]
+    await ask(third, 2)
+    await f.step.releaseStep({ ...again.claim.step, delay_seconds: 0, error: 'busy', free: false })
+    await ask(fourth, 2)
+    await ask(second, 2)
+    expect(
+      await f.sql(
+        `select run_id, slot, waits from public.agent_task_queue where run_id = any ($1) order by waiting_since`,
+        [[second, third, fourth]],
+      ),
+    ).toEqual([
+      { run_id: third, slot: 1, waits: 'called' },
+      { run_id: fourth, slot: null, waits: 'tenant' },
+      { run_id: second, slot: null, waits: 'tenant' },
+    ])
   })
 
   it('is left by a call that a pause holds, and kept by the one of its run that is at work', async () => {

@@ -187,6 +187,43 @@ it('a step that was put off since the due ones were looked up is not published',
   }
 })
 
+it('a run whose time was lengthened since those at their end were looked up goes on', async () => {
+  const run = await plannedRun(f, who)
+  const deadline = (time: string) =>
+    f.sql(`update private.runs set deadline_at = now() + $2::interval where run_id = $1`, [run, time])
+  await deadline('-1 second')
+  await f.sql(`create function public.held_up() returns boolean language plpgsql as
+    $$ begin perform pg_advisory_xact_lock_shared(4713); return true; end $$`)
+  await f.sql('create policy held_up on private.runs using (public.held_up())')
+  await f.sql('alter table private.runs enable row level security')
+  try {
+    const release = await f.holding('select pg_advisory_xact_lock(4713)', [])
+    const sweeping = f.sweep()
+    await expect
+      .poll(
+        () => f.sql(`select from pg_locks where locktype = 'advisory' and objid = 4713 and not granted`),
+        { timeout: 5000 },
+      )
+      .toHaveLength(1)
+    await deadline('1 hour')
+    await release()
+    await sweeping
+  } finally {
+    await f.sql('alter table private.runs disable row level security')
+    await f.sql('drop function public.held_up() cascade')
+  }
+  expect((await read(f, who, run)).run.status).toBe('executing')
+})
+
+it('a step that nobody takes is published again after five minutes at the latest', async () => {
+  const run = await plannedRun(f, who)
+  await f.sql('update public.agent_task_queue set publish_at = now(), publication = 9 where run_id = $1', [
+    run,
+  ])
+  await f.step.sweepDue({ limit: 200 })
+  expect(await f.publishedIn(run, 1)).toBe(300)
+})
+
 it('what is not due takes no turn from what is', async () => {
   for (let due = 1; due > 0; ) due = (await f.step.sweepDue({ limit: 200 })).publications.length
   const run = await runWithTools(f, someone(), [toolStep('a'), toolStep('b')])

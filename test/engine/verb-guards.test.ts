@@ -334,6 +334,31 @@ describe('retry of a step', () => {
   })
 })
 
+it('an answer whether a call is allowed waits for who changes the run, and judges what it finds then', async () => {
+  const who = someone()
+  const run = await plannedRun(f, who)
+  const steps = ['a', 'b'].map((id) => toolStep(id, { needs_approval: true }))
+  await carryOut(f, run, 1, commitOf({ next: { kind: 'wait_approval', question: '?', steps } }))
+  const { approvals } = await read(f, who, run)
+  const [first, second] = approvals.map(({ approval_id }) => approval_id)
+  if (first === undefined || second === undefined) throw new Error('two approvals are not open')
+  const allow = (approval_id: string) =>
+    f.front.answerApproval({ ...ids(who, run), approval_id, approved: true, message: null })
+  const holder = await lockOf(run)
+  const answered = allow(first)
+  answered.catch(() => undefined)
+  await holder.waitedFor()
+  await holder.commit(
+    `update private.approvals set approved = false, answered_at = clock_timestamp() where id = '${first}'`,
+  )
+  await expect(answered).rejects.toMatchObject({ code: 'already_answered' })
+  await allow(second)
+  // who says the same again is told what is due, but not below a pause
+  expect((await allow(second)).publications).not.toEqual([])
+  await f.front.pauseRun(ids(who, run))
+  expect((await allow(second)).publications).toEqual([])
+})
+
 /** Holds the row of the run that every writer locks first. */
 async function lockOf(run: string, row = 'private.runs where run_id') {
   const client = new pg.Client({ connectionString: f.database.url('postgres') })

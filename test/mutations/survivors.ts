@@ -69,9 +69,45 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: 'private.retry_step: least of one: least(due_at, v_now) → v_now',
     reason: 'What is due is due: nobody asks for how long.',
   },
+  ...[
+    'private.fork_run: always: v_protocol > 1',
+    "public.agent_commit_step: always: coalesce((p ->> 'protocol')::integer, 1) > 1",
+  ].map((id) => ({ id, reason: 'Spares a write: no run has a protocol below 1, or below none.' })),
   {
-    id: 'private.fork_run: always: v_protocol > 1',
-    reason: 'Spares a write: no run has a protocol below 1, or below none.',
+    id: "public.agent_commit_step: always: v_step.kind = 'tool'",
+    reason: 'Spares a query: a step that asks the model has no place.',
+  },
+  {
+    id: 'public.agent_commit_step: always: v_tenant is not null',
+    reason: 'Spares a query: nobody is of no tenant.',
+  },
+  {
+    id: 'private.claim: always: jsonb_array_length(v_logs) > 0',
+    reason: 'Spares a write: of no logs none is written, and the last number is what it was.',
+  },
+  {
+    id: 'private.claim: never: v_queue.run_id is null',
+    reason: 'Spares a call: what is not there had no place to leave.',
+  },
+  {
+    id: "private.claim: or dropped: status = 'queued' → false",
+    reason: 'A run that is queued is at no step yet: the other condition holds.',
+  },
+  {
+    id: "private.fenced: and dropped: run_id = (p ->> 'run_id')::uuid → true",
+    reason: 'A token is of one step.',
+  },
+  {
+    id: "private.is_idle: and dropped: kind = 'job' → true",
+    reason: 'Of a step that waits for its user nothing is scheduled, and it has no place; it never failed.',
+  },
+  {
+    id: "private.retry_step: and dropped: v_step.state <> 'open' → true",
+    reason: 'A step that is open is pending or running.',
+  },
+  {
+    id: 'private.to_check: conflict not allowed: on conflict do nothing → ',
+    reason: 'A run ends once.',
   },
   {
     id: "private.keep_blobs: and dropped: o.bucket = 'agent-workspaces' → true",
@@ -245,6 +281,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
   ...[
     'private.sweep_due: limit dropped: limit 1000 → ',
     'private.sweep: limit dropped: limit 1000 → ',
+    'private.sweep_due: limit dropped: limit 100 → ',
     'private.sweep: limit dropped: limit 200 →  #2',
     'public.agent_sweep: limit dropped: limit 1000 →  #3',
   ].map((id) => ({
