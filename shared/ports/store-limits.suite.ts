@@ -109,6 +109,8 @@ export const limitCases: readonly StoreCase[] = [
       const idempotency = { key: 'k', body_sha256: sha('a') }
       const prepare = (opening_credits: number, auto_start = true, principal = who) =>
         front.prepareCreate({ principal, idempotency, opening_credits, checks: { limits, auto_start } })
+      // somebody else's credits are of no use
+      await front.createRun(newRun(someone()))
       await expect(prepare(4)).rejects.toMatchObject({ ...refusal('insufficient_credits'), status: 402 })
       // what is not started costs nothing yet; and a refusal opens no account
       expect((await prepare(4, false, someone())).replay).toBeNull()

@@ -499,10 +499,14 @@ export const stepCases: readonly StoreCase[] = [
       await fixture.front.resumeRun({ ...ids, user_input: null })
       expect((await claim(fixture, ids.run_id, 2)).step.attempt).toBe(1)
 
-      for (const tool_name of [null, 'decide']) {
+      for (const [tenant_id, tool_name] of [
+        [who.sub, null],
+        [who.sub, 'decide'],
+        [null, 'decide'],
+      ] as const) {
         const id = await plannedRun(fixture, who)
         const { step } = await claim(fixture, id, 1)
-        const on = await fixture.switchOff({ tenant_id: who.sub, tool_name })
+        const on = await fixture.switchOff({ tenant_id, tool_name })
         const off = await fixture.step.commitStep({ ...step, commit: next, burst })
         expect([off.claim, off.publications]).toMatchObject([undefined, [{ step_number: 2 }]])
         await on()

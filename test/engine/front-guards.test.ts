@@ -600,6 +600,12 @@ it('the end of a run takes its own jobs and what was out of its own', async () =
     commitOf({ next: { kind: 'wait_user', question: '?', steps: [toolStep('x')] } }),
   )
   expect(await f.front.cancelRun(ids(who, asked))).toMatchObject({ jobs: [], publications: [] })
+  // nor does what waited for its user
+  expect(
+    await f.sql('select kind from private.credit_ledger where run_id = $1 and step_number = 2 order by id', [
+      asked,
+    ]),
+  ).toEqual([{ kind: 'reserve' }, { kind: 'refund' }])
 })
 
 it('a retry takes over the files and connectors of its own run, and those files only that came with it', async () => {
@@ -667,6 +673,24 @@ it('a create by code that tells no protocol makes a run of the first', async () 
   expect(await f.sql('select protocol from private.runs where run_id = $1', [made.answer.run.id])).toEqual([
     { protocol: 1 },
   ])
+})
+
+it('a create by newer code makes a run of its protocol, and no other', async () => {
+  const { opening_credits: _, ...input } = newRun(someone())
+  const asked = { ...input, opening_units: 10_000_000, first_step: modelStep('plan', 0) }
+  const runs: string[] = []
+  for (const protocol of [1, 7]) {
+    const [made] = await f.sql('select public.agent_create_run($1) as answer', [
+      JSON.stringify({ ...asked, protocol }),
+    ])
+    runs.push(made.answer.run.id)
+  }
+  expect(
+    await f.sql(
+      'select protocol from private.runs where run_id = any ($1) order by array_position($1, run_id)',
+      [runs],
+    ),
+  ).toEqual([{ protocol: 1 }, { protocol: 7 }])
 })
 
 it('a start hands out what is due and was never claimed, of its own run', async () => {

@@ -167,6 +167,7 @@ it('of a run that failed and one that ran out of time the log says why', async (
     expect(ended).toMatchObject({ status: 'timeout', error_message: message, current_step_id: null })
     expect(logs.at(-1)).toMatchObject({ log_type: 'error', message })
   }
+  expect((await read(f, who, failed)).run.current_phase).toBe(1)
   const done = await plannedRun(f, who)
   await carryOut(f, done, 1, answerCommit())
   expect((await read(f, who, done)).logs.at(-1)).toMatchObject({
@@ -774,6 +775,8 @@ describe('a place of the tenant', () => {
     // as before: the one who waits has a place now, and was not told
     expect(await ask(run, 2, { tenant: 3 })).toHaveProperty('claim')
     await park(run, 3)
+    const other = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
+    expect(await ask(other, 3, { tenant: 9 })).toHaveProperty('claim')
     const finish = async (n: number) => {
       const answer = await f.step.finishJob({ ...job(run, n), body_sha256: sha('b'), commit: toolCommit() })
       return answer.publications.map(({ run_id, step_number }) => `${run_id} ${step_number}`)

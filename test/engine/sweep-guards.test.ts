@@ -217,7 +217,7 @@ it('a run whose time was lengthened since those at their end were looked up goes
 
 it('a step that nobody takes is published again after five minutes at the latest', async () => {
   const run = await plannedRun(f, who)
-  await f.sql('update public.agent_task_queue set publish_at = now(), publication = 9 where run_id = $1', [
+  await f.sql('update public.agent_task_queue set publish_at = now(), publication = 3000 where run_id = $1', [
     run,
   ])
   await f.step.sweepDue({ limit: 200 })
@@ -233,7 +233,7 @@ it('what is not due takes no turn from what is', async () => {
   expect(publications.map(({ run_id }) => run_id)).toEqual([run, run])
 })
 
-it('a job that is to be asked for later is not due', async () => {
+it('a job that is to be asked for later is not due, nor a finding that was told', async () => {
   const due = async () => (await f.sweep()).due
   const before = await due()
   const [later, now] = [crypto.randomUUID(), crypto.randomUUID()]
@@ -244,6 +244,12 @@ it('a job that is to be asked for later is not due', async () => {
   expect(await due()).toBe(before)
   await f.sql('insert into private.jobs_to_remove (job_name) values ($1)', [now])
   expect(await due()).toBe(before + 1)
+  // nor a finding that has been told
+  await f.sql(
+    `insert into private.violations (invariant, detail, reported_at) values ('test', 'told', now()), ('test', 'new', null)`,
+  )
+  expect(await due()).toBe(before + 2)
+  await f.sql(`delete from private.violations where invariant = 'test'`)
   await f.sql('delete from private.jobs_to_remove where job_name = any ($1)', [[later, now]])
 })
 
