@@ -192,9 +192,11 @@ it('a job that began is looked after at its deadline, and a file of another run 
 
 it('a job is told its own call and the files of its own run', async () => {
   const runs: string[] = []
-  for (const letter of ['1', '2']) {
+  const people = [someone(), someone()]
+  for (const [n, person] of people.entries()) {
+    const letter = `${n + 1}`
     const tool_input = { command: letter }
-    const made = await runWithTools(f, who, [toolStep('a', { tool_input }), toolStep('b')], {
+    const made = await runWithTools(f, person, [toolStep('a', { tool_input }), toolStep('b')], {
       files: [file(letter, letter)],
     })
     await park(made, 2)
@@ -204,7 +206,7 @@ it('a job is told its own call and the files of its own run', async () => {
     const letter = `${n + 1}`
     expect(await f.step.startJob(job(run_id, 2))).toMatchObject({
       run_id,
-      user_id: (await read(f, who, run_id)).run.user_id,
+      user_id: people[n]?.sub,
       tool_input: { command: letter },
       idempotency_key: `${run_id}:2`,
       files: [file(letter, letter)],
@@ -273,6 +275,8 @@ it('of an answer to a question whether a call is allowed a no keeps its reason, 
     { approved: true, reason: null },
     { approved: false, reason: 'said' },
   ])
+  // what was denied was never tried
+  expect((await read(f, who, run)).steps[3]).toMatchObject({ status: 'failed', retry_count: 0 })
 })
 
 it('what the log says of an answer is of the call of its own run', async () => {
@@ -461,6 +465,65 @@ it('of two attempts in flight when their run ends each is settled by itself', as
   expect(await f.sql(`select from private.steps where run_id = $1 and state <> 'done'`, [run])).toEqual([])
 })
 
+it('the model is told the last four hundred messages, and what it was asked', async () => {
+  const run = await plannedRun(f, who)
+  const message = {
+    id: null,
+    role: 'assistant' as const,
+    tool_call_id: null,
+    tool_name: null,
+    is_error: false,
+    blocks: null,
+  }
+  const messages = Array.from({ length: 401 }, (_, n) => ({ ...message, content: `${n}` }))
+  await carryOut(f, run, 1, commitOf({ messages, next: { kind: 'steps', steps: [modelStep('decide', 1)] } }))
+  const { conversation } = await claim(f, run, 2)
+  expect(conversation.map(({ content }) => content)).toEqual([
+    'please',
+    ...messages.slice(1).map(({ content }) => content),
+  ])
+})
+
+it('a line of the log has data, or none', async () => {
+  const run = await runWithTools(f, who, [toolStep('a')])
+  const artifact = {
+    filename: 'a.txt',
+    file_path: 'outputs/a.txt',
+    file_type: 'text/plain',
+    file_size: 2,
+    content_hash: sha('a'),
+    storage_bucket: 'agent-outputs',
+    storage_key: `${who.sub}/a.txt`,
+    signed_url: 'https://x.example/a',
+    signed_url_expires_at: '2099-01-01T00:00:00.000Z',
+  }
+  const logs = [{ log_type: 'info' as const, message: 'said', event: 'told', data: { a: 1 } }]
+  await carryOut(f, run, 2, toolCommit({ artifacts: [artifact], logs }))
+  const told = new Map((await read(f, who, run)).logs.map(({ message, metadata }) => [message, metadata]))
+  const [step_id, artifact_id] = [expect.any(String), expect.any(String)]
+  expect(told.get('File a.txt')).toEqual({ event: 'artifact', step_id, artifact_id })
+  expect(told.get('said')).toEqual({ event: 'told', step_id, data: { a: 1 } })
+})
+
+it('a model that used up its attempts leaves no result of a call', async () => {
+  const run = await plannedRun(f, who)
+  await f.sql('update private.steps set attempt = 5 where run_id = $1 and step_number = 1', [run])
+  expect(await f.step.claimStep({ run_id: run, step_number: 1, lease_seconds: 60 })).toMatchObject({
+    refused: 'done',
+  })
+  const { run: ended, messages } = await read(f, who, run)
+  expect([ended.status, messages.map(({ role }) => role)]).toEqual(['failed', ['user']])
+})
+
+it('the jobs of a run that has ended are handed to who comes first', async () => {
+  const run = await runWithTools(f, who, [toolStep('a')])
+  await park(run, 2)
+  await f.front.cancelRun({ principal: who, run_id: run })
+  const ask = () => f.step.claimStep({ run_id: run, step_number: 2, lease_seconds: 60 })
+  expect(await ask()).toMatchObject({ refused: 'final', jobs_to_remove: [`run-${run}-2`] })
+  expect(await ask()).toMatchObject({ refused: 'final', jobs_to_remove: [] })
+})
+
 it('what a tool is called with is its input alone; the model is told the conversation', async () => {
   const run = await plannedRun(f, who)
   const { conversation } = await claim(f, run, 1)
@@ -596,6 +659,14 @@ describe('a place of the tenant', () => {
       [waiting],
     )
     expect(row).toEqual({ due: seconds, published: 20 })
+  })
+
+  it('is for calls: the model is asked without one', async () => {
+    const run = await plannedRun(f, who)
+    expect(await ask(run, 1)).toHaveProperty('claim')
+    expect(await f.sql('select slot, waits from public.agent_task_queue where run_id = $1', [run])).toEqual([
+      { slot: null, waits: null },
+    ])
   })
 
   it('is kept for the next attempt when one dies', async () => {

@@ -266,6 +266,39 @@ it('of the jobs to remove so many are handed out at a time as were asked for', a
   await f.sql('delete from private.jobs_to_remove where job_name = any ($1)', [names])
 })
 
+it('a job to remove is handed out twice at most, ten seconds apart', async () => {
+  const name = crypto.randomUUID()
+  await f.sql('insert into private.jobs_to_remove (job_name) values ($1)', [name])
+  const handed = async () => {
+    const { jobs_to_remove } = await f.step.sweepDue({ limit: 200 })
+    return jobs_to_remove.includes(name)
+  }
+  const later = () =>
+    f.sql('update private.jobs_to_remove set requested_at = now() where job_name = $1', [name])
+  expect([await handed(), await handed()]).toEqual([true, false])
+  await later()
+  expect(await handed()).toBe(true)
+  await later()
+  expect(await handed()).toBe(false)
+})
+
+it('of what has ended no more is looked at in a pass than about five thousand steps', async () => {
+  while ((await waitingToBeChecked()).length > 0) await f.sweep()
+  const runs: string[] = []
+  for (let n = 0; n < 2; n++) {
+    const { run } = await f.front.createRun(newRun(who))
+    await f.front.cancelRun({ principal: who, run_id: run.id })
+    runs.push(run.id)
+  }
+  await f.sql('update private.runs set next_step = next_step + 5000 where run_id = $1', [runs[0]])
+  await f.sweep()
+  expect(await waitingToBeChecked()).toEqual([runs[1]])
+  await f.sweep()
+  expect(await waitingToBeChecked()).toEqual([])
+  await f.sql('update private.runs set next_step = next_step - 5000 where run_id = $1', [runs[0]])
+  await f.sql('delete from private.violations')
+})
+
 it('an attempt that cannot be settled is tried again a minute later; the other of its run keeps its lease', async () => {
   const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
   for (const n of [2, 3]) await claim(f, run, n, 600)

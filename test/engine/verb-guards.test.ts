@@ -166,6 +166,16 @@ describe('fork', () => {
     expect(await contents(0, 'new')).toEqual(['new'])
   })
 
+  it('takes over the connectors of its own run', async () => {
+    const who = someone()
+    await f.front.createRun(newRun(who, { connector_ids: ['other'] }))
+    const run = await plannedRun(f, who, { connector_ids: ['own'] })
+    const forked = await fork(who, run, 1)
+    expect(
+      await f.sql('select connector_id from public.agent_run_connectors where run_id = $1', [forked.run.id]),
+    ).toEqual([{ connector_id: 'own' }])
+  })
+
   it('counts of each file the version that it has, not those before', async () => {
     const who = someone()
     const run = await runWithTools(f, who, [toolStep('a')])

@@ -209,9 +209,17 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: `${name}: not written: lease_until = null → lease_until = lease_until`,
     reason: 'The step is done: nobody asks whether it is leased.',
   })),
+  ...['held_at', 'paused_from'].map((column) => ({
+    id: `private.finish_run: not written: ${column} = null → ${column} = ${column}`,
+    reason: 'The run has ended: nobody asks since when it was held, or from where.',
+  })),
   {
-    id: 'private.finish_run: not written: held_at = null → held_at = held_at',
-    reason: 'The run has ended: nobody asks since when it is held.',
+    id: 'private.leave_slot: and dropped: p_queue.slot is null → true #2',
+    reason: 'Who waits for its own run has no place: agent_task_queue_place.',
+  },
+  {
+    id: 'private.settle_step: never: not found or v_reserved = 0',
+    reason: 'A step that can be settled has its reservation, and of nothing reserved nothing is moved.',
   },
   {
     id: 'private.move_credit: never: p_reserved = 0 and p_used = 0',
@@ -288,7 +296,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: 'private.run_violations: where dropped: v.run_id = p_run → true',
     reason: 'Said twice: a step and its visible row are of one run.',
   },
-  ...[' #4', ' #5', ' #6'].map((number) => ({
+  ...[' #4', ' #5', ' #6', ' #7'].map((number) => ({
     id: `private.sweep: limit dropped: limit 1000 → ${number}`,
     reason: 'Bounds how far it counts.',
   })),
