@@ -199,7 +199,7 @@ describe('a key', () => {
   })
 })
 
-it.each<[string, string, string[]]>([
+it.each<[string, string, string[], Record<string, unknown>?]>([
   ['agent_artifacts_run_id_fkey', 'public.agent_artifacts', ['run_id']],
   ['agent_artifacts_step_id_fkey', 'public.agent_artifacts', ['step_id']],
   ['agent_messages_run_id_fkey', 'public.agent_messages', ['run_id']],
@@ -211,12 +211,13 @@ it.each<[string, string, string[]]>([
   ['approvals_run_id_step_number_fkey', 'private.approvals', ['run_id']],
   ['runs_run_id_fkey', 'private.runs', ['run_id']],
   ['steps_run_id_fkey', 'private.steps', ['run_id']],
+  ['sweep_faults_run_id_fkey', 'private.sweep_faults', ['run_id'], { what: 'end' }],
   ['stream_tickets_run_id_fkey', 'private.stream_tickets', ['run_id']],
   ['waits_run_id_step_number_fkey', 'private.waits', ['run_id']],
   ['workspace_files_run_id_fkey', 'private.workspace_files', ['run_id']],
-])('nothing belongs to what is not there: %s', async (name, table, columns) => {
+])('nothing belongs to what is not there: %s', async (name, table, columns, fields) => {
   const missing = Object.fromEntries(columns.map((column) => [column, randomUUID()]))
-  expect(await copy(table, [], missing, { triggers: true })).toEqual(['23503', name])
+  expect(await copy(table, [], { ...fields, ...missing }, { triggers: true })).toEqual(['23503', name])
 })
 
 it.each<[string, string, Record<string, unknown>]>([

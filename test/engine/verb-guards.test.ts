@@ -166,6 +166,16 @@ describe('fork', () => {
     expect(await contents(0, 'new')).toEqual(['new'])
   })
 
+  it('keeps the prompt, but where the message takes its place', async () => {
+    const who = someone()
+    const run = await plannedRun(f, who)
+    for (const [from, prompt] of [
+      [0, 'new'],
+      [1, 'please'],
+    ] as const)
+      expect((await fork(who, run, from, 'new')).run.prompt).toBe(prompt)
+  })
+
   it('takes over the connectors of its own run', async () => {
     const who = someone()
     await f.front.createRun(newRun(who, { connector_ids: ['other'] }))

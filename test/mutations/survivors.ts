@@ -77,10 +77,10 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: "public.agent_commit_step: always: v_step.kind = 'tool'",
     reason: 'Spares a query: a step that asks the model has no place.',
   },
-  {
-    id: 'public.agent_commit_step: always: v_tenant is not null',
+  ...['commit_step', 'finish_job'].map((name) => ({
+    id: `public.agent_${name}: always: v_tenant is not null`,
     reason: 'Spares a query: nobody is of no tenant.',
-  },
+  })),
   {
     id: 'private.claim: always: jsonb_array_length(v_logs) > 0',
     reason: 'Spares a write: of no logs none is written, and the last number is what it was.',
@@ -305,6 +305,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     'private.sweep: limit dropped: limit 1000 → ',
     'private.sweep_due: limit dropped: limit 100 → ',
     'private.sweep: limit dropped: limit 200 →  #2',
+    'private.sweep: limit dropped: limit 200 →  #3',
     'public.agent_sweep: limit dropped: limit 1000 →  #3',
   ].map((id) => ({
     id,
