@@ -258,6 +258,10 @@ it('a fault of the sweeper is of one of the two things that it does', async () =
 
 it('the round of the sweeper is one', async () => {
   expect(await copy('private.check_round', ['one'])).toEqual(['23505', 'check_round_pkey'])
+  expect(await copy('private.check_round', ['one'], { one: false })).toEqual([
+    '23514',
+    'check_round_one_check',
+  ])
 })
 
 it('a setting has one of the names that are read', async () => {

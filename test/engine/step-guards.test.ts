@@ -223,6 +223,28 @@ it('a job is told of each file the version that it has', async () => {
   expect((await f.step.startJob(job(run, 4))).files).toEqual([file('x', '2')])
 })
 
+it('a commit by newer code makes its own run one of that code', async () => {
+  const other = await plannedRun(f, who)
+  const run = await plannedRun(f, who)
+  const { step } = await claim(f, run, 1)
+  const next = { kind: 'steps' as const, steps: [modelStep('decide', 1)] }
+  await f.step.commitStep({ ...step, protocol: 7, commit: commitOf({ next }) })
+  expect(
+    await f.sql(
+      'select protocol from private.runs where run_id = any ($1) order by array_position($1, run_id)',
+      [[run, other]],
+    ),
+  ).toEqual([{ protocol: 7 }, { protocol: 1 }])
+})
+
+it('a lease that is renewed keeps the sweeper off as long as it lasts', async () => {
+  const run = await plannedRun(f, who)
+  const { step } = await claim(f, run, 1, 600)
+  await f.sql('update public.agent_task_queue set publish_at = now() where run_id = $1', [run])
+  expect(await f.step.renewLease({ ...step })).toEqual({ held: true, cancelled: false })
+  expect(await f.publishedIn(run, 1)).toBe(600)
+})
+
 it('a commit ends the wait of its own step', async () => {
   const runs = [await runWithTools(f, who, [toolStep('a')]), await runWithTools(f, who, [toolStep('a')])]
   for (const run of runs) await park(run, 2)

@@ -86,6 +86,15 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     reason: 'Spares a write: of no logs none is written, and the last number is what it was.',
   },
   {
+    id: 'private.claim: never: not found',
+    reason: 'Of a run that is not there the step, which is asked for later, is not there either.',
+  },
+  {
+    id: 'private.delete_run: and dropped: a.run_id = p_run → true',
+    reason:
+      'What another run of this user shows is not listed in any case: the condition after it finds that run.',
+  },
+  {
     id: 'private.claim: never: v_queue.run_id is null',
     reason: 'Spares a call: what is not there had no place to leave.',
   },
