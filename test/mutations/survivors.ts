@@ -181,7 +181,7 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     id: "private.apply_commit: always: jsonb_array_length(c -> 'files' -> 'put') + jsonb_array_length(c -> 'files' -> 'removed') > 0",
     reason: 'Spares four statements: of no files they change nothing.',
   },
-  ...['apply_commit', 'conversation', 'model_step_cost'].map((name) => ({
+  ...['apply_commit', 'conversation', 'copy_run', 'model_step_cost'].map((name) => ({
     id: `private.${name}: limit dropped: limit 1 → `,
     reason: 'Bounds what is looked at: the first row is taken in any case.',
   })),
