@@ -863,20 +863,22 @@ describe('a place of the tenant', () => {
 
   it('is told of by a job that leaves one, and not by a job that had none', async () => {
     const { tenant_id, second } = await line(2)
-    const run = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
+    // so many that nobody else has a place at the last number
+    const calls = Array.from({ length: 9 }, (_, n) => toolStep(`${n}`))
+    const run = await runWithTools(f, someone({ tenant_id }), calls)
     // as before: the one who waits has a place now, and was not told
     expect(await ask(run, 2, { tenant: 3 })).toHaveProperty('claim')
-    await park(run, 3)
-    const other = await runWithTools(f, someone({ tenant_id }), [toolStep('a'), toolStep('b')])
-    expect(await ask(other, 3, { tenant: 9 })).toHaveProperty('claim')
+    await park(run, 10)
+    const other = await runWithTools(f, someone({ tenant_id }), calls)
+    expect(await ask(other, 10, { tenant: 9 })).toHaveProperty('claim')
     const finish = async (n: number) => {
       const answer = await f.step.finishJob({ ...job(run, n), body_sha256: sha('b'), commit: toolCommit() })
       return answer.publications.map(({ run_id, step_number }) => `${run_id} ${step_number}`)
     }
-    expect(await finish(3)).toEqual([])
+    expect(await finish(10)).toEqual([])
     await f.sql('update private.steps set lease_until = now() where run_id = $1 and step_number = 2', [run])
     await park(run, 2)
-    expect(await finish(2)).toEqual([`${run} 4`, `${second} 2`])
+    expect(await finish(2)).toEqual([`${second} 2`])
   })
 
   it('is told to nobody whose call is just being claimed, and nobody waits for that', async () => {

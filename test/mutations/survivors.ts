@@ -86,6 +86,14 @@ export const SURVIVORS: { id: string; reason: string }[] = [
     reason: 'Spares a write: of no logs none is written, and the last number is what it was.',
   },
   {
+    id: 'private.copy_run: where dropped: run_id = p_run → true #2',
+    reason: 'The number of its last step bounds what is taken of the run, which has none beyond.',
+  },
+  {
+    id: 'private.sweep_due: where dropped: not handed_out → true',
+    reason: 'What was handed out is deleted by the same statement, which leaves nothing to write.',
+  },
+  {
     id: 'private.claim: never: not found',
     reason: 'Of a run that is not there the step, which is asked for later, is not there either.',
   },
