@@ -10,7 +10,8 @@ import type { Report } from './worker.ts'
 
 const { values } = parseArgs({
   options: {
-    workers: { type: 'string', default: '2' },
+    /** Each waits much of its time: twice as many as there are cores. */
+    workers: { type: 'string', default: '4' },
     seed: { type: 'string', default: '1' },
     /** At most so many; which, the seed decides. */
     sample: { type: 'string', default: '100000' },
@@ -27,9 +28,9 @@ const { values } = parseArgs({
   },
 })
 if (values.help) {
-  console.log(`npm run test:mutations -- [--minutes 40] [--workers 2] [--seed 1] [--sample N] [--only REGEXP] [--except FILE] [--quick] [--verbose]
+  console.log(`npm run test:mutations -- [--minutes 40] [--workers 4] [--seed 1] [--sample N] [--only REGEXP] [--except FILE] [--quick] [--verbose]
 Changes each condition of the SQL functions and of decide.ts, and drops each constraint, policy and grant, one at a time, and asks the tests.
-It fails for a survivor without a reason in test/mutations/survivors.ts. All of them take an hour and a half on two cores (--workers 4 --minutes 125).
+It fails for a survivor without a reason in test/mutations/survivors.ts. All of them take an hour and a half on two cores (--minutes 125).
 
   --minutes N     begins no mutant after that; the seed decides which came first
   --sample N      at most so many
