@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
 import {
   answerCommit,
+  artifactOf,
   carryOut,
   commitOf,
   newRun,
@@ -224,17 +225,7 @@ export const frontCases: readonly StoreCase[] = [
     async (fixture) => {
       const who = someone()
       const id = await runWithTools(fixture, who, [toolStep('a', { tool_name: 'message' })])
-      const artifact = {
-        filename: 'a.txt',
-        file_path: 'outputs/a.txt',
-        file_type: 'text/plain',
-        file_size: 2,
-        content_hash: sha('a'),
-        storage_bucket: 'agent-outputs',
-        storage_key: 'k',
-        signed_url: 'https://x.example/a',
-        signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-      }
+      const artifact = artifactOf('a.txt', 'k')
       const said = randomUUID()
       const message = {
         id: said,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
 import { modelStep, type NewStep } from '../core/steps.ts'
 import type { Principal } from './identity.ts'
-import type { Claim, CommitAnswer, CreateRun, RunSnapshot, StepCommit } from './store.ts'
+import type { Claim, CommitAnswer, CreateRun, NewArtifact, RunSnapshot, StepCommit } from './store.ts'
 import type { StoreFixture } from './store-fixture.suite.ts'
 
 /** Title and check. */
@@ -70,6 +70,19 @@ export function toolStep(id: string, fields: Partial<NewStep> = {}): NewStep {
     ...fields,
   }
 }
+
+/** A file of two bytes that a step made. */
+export const artifactOf = (filename: string, storage_key = filename): NewArtifact => ({
+  filename,
+  file_path: `outputs/${filename}`,
+  file_type: 'text/plain',
+  file_size: 2,
+  content_hash: sha('a'),
+  storage_bucket: 'agent-outputs',
+  storage_key,
+  signed_url: 'https://x.example/a',
+  signed_url_expires_at: '2099-01-01T00:00:00.000Z',
+})
 
 export const PLAN = {
   goal: 'Do it',

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestDatabase, testDatabase } from '../../dev/postgres/test-database.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import {
+  artifactOf,
   carryOut,
   runWithTools,
-  sha,
   someone,
   toolCommit,
   toolStep,
@@ -49,19 +49,7 @@ beforeAll(async () => {
       run,
       2,
       toolCommit({
-        artifacts: [
-          {
-            filename: 'a.txt',
-            file_path: 'outputs/a.txt',
-            file_type: 'text/plain',
-            file_size: 2,
-            content_hash: sha('a'),
-            storage_bucket: 'agent-outputs',
-            storage_key: `${who.sub}/k`,
-            signed_url: 'https://x.example/a',
-            signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-          },
-        ],
+        artifacts: [artifactOf('a.txt', `${who.sub}/k`)],
       }),
     )
   }

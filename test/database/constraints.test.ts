@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  artifactOf,
   carryOut,
   claim,
   newRun,
@@ -26,17 +27,7 @@ beforeAll(async () => {
   await owner.connect()
   const who = someone()
   const file = { path: 'a', sha256: sha('a'), size: 1, mode: 0o644 }
-  const artifact = {
-    filename: 'a.txt',
-    file_path: 'outputs/a.txt',
-    file_type: 'text/plain',
-    file_size: 2,
-    content_hash: sha('a'),
-    storage_bucket: 'agent-outputs',
-    storage_key: 'k',
-    signed_url: 'https://x.example/a',
-    signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-  }
+  const artifact = artifactOf('a.txt', 'k')
   const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')], {
     files: [file],
     connector_ids: ['github'],

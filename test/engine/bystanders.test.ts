@@ -5,6 +5,7 @@ import type { Principal } from '../../shared/ports/identity.ts'
 import type { CreateRun, StepCommit } from '../../shared/ports/store.ts'
 import {
   answerCommit,
+  artifactOf,
   carryOut,
   claim,
   commitOf,
@@ -52,17 +53,7 @@ const asking = () =>
     },
   })
 const failure = () => commitOf({ status: 'failed', next: { kind: 'fail', code: 'X', message: 'No.' } })
-const artifact = {
-  filename: 'a.txt',
-  file_path: 'outputs/a.txt',
-  file_type: 'text/plain',
-  file_size: 2,
-  content_hash: sha('a'),
-  storage_bucket: 'agent-outputs',
-  storage_key: 'k',
-  signed_url: 'https://x.example/a',
-  signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-}
+const artifact = artifactOf('a.txt', 'k')
 
 async function park(run_id: string, step_number: number): Promise<void> {
   const { step } = await claim(fixture, run_id, step_number)

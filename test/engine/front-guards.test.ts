@@ -5,6 +5,7 @@ import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import {
   answerCommit,
+  artifactOf,
   carryOut,
   claim,
   commitOf,
@@ -39,17 +40,6 @@ const message = (content: string) => ({
   tool_name: null,
   is_error: false,
   blocks: null,
-})
-const artifact = (name: string) => ({
-  filename: name,
-  file_path: `outputs/${name}`,
-  file_type: 'text/plain',
-  file_size: 2,
-  content_hash: sha('a'),
-  storage_bucket: 'agent-outputs',
-  storage_key: name,
-  signed_url: 'https://x.example/a',
-  signed_url_expires_at: '2099-01-01T00:00:00.000Z',
 })
 const seconds = async (column: string, table: string, run: string) => {
   const [row] = await f.sql(
@@ -274,7 +264,7 @@ describe('what is deleted', () => {
   it('as a mark on an artifact is neither listed nor told', async () => {
     const who = someone()
     const run = await runWithTools(f, who, [toolStep('a')])
-    await carryOut(f, run, 2, toolCommit({ artifacts: [artifact('a'), artifact('b')] }))
+    await carryOut(f, run, 2, toolCommit({ artifacts: [artifactOf('a'), artifactOf('b')] }))
     await f.sql(`update public.agent_artifacts set deleted_at = now() where run_id = $1 and filename = 'a'`, [
       run,
     ])
@@ -289,7 +279,7 @@ describe('pages', () => {
     const who = someone()
     const run = await runWithTools(f, who, [toolStep('a')])
     const more = {
-      artifacts: ['a', 'b', 'c', 'd'].map(artifact),
+      artifacts: ['a', 'b', 'c', 'd'].map((name) => artifactOf(name)),
       messages: ['a', 'b', 'c', 'd'].map(message),
     }
     await carryOut(f, run, 2, toolCommit(more))
@@ -347,7 +337,7 @@ describe('pages', () => {
       run,
       2,
       toolCommit({
-        artifacts: [artifact('a'), artifact('b')],
+        artifacts: [artifactOf('a'), artifactOf('b')],
         messages: [{ ...message('hi'), id: randomUUID() }],
       }),
     )

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { modelStep } from '../../shared/core/steps.ts'
 import {
   answerCommit,
+  artifactOf,
   carryOut,
   claim,
   commitOf,
@@ -507,17 +508,7 @@ it('the model is told the last four hundred messages, and what it was asked', as
 
 it('a line of the log has data, or none', async () => {
   const run = await runWithTools(f, who, [toolStep('a')])
-  const artifact = {
-    filename: 'a.txt',
-    file_path: 'outputs/a.txt',
-    file_type: 'text/plain',
-    file_size: 2,
-    content_hash: sha('a'),
-    storage_bucket: 'agent-outputs',
-    storage_key: `${who.sub}/a.txt`,
-    signed_url: 'https://x.example/a',
-    signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-  }
+  const artifact = artifactOf('a.txt', `${who.sub}/a.txt`)
   const logs = [{ log_type: 'info' as const, message: 'said', event: 'told', data: { a: 1 } }]
   await carryOut(f, run, 2, toolCommit({ artifacts: [artifact], logs }))
   const told = new Map((await read(f, who, run)).logs.map(({ message, metadata }) => [message, metadata]))

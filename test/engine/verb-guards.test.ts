@@ -5,6 +5,7 @@ import { modelStep } from '../../shared/core/steps.ts'
 import type { Principal } from '../../shared/ports/identity.ts'
 import {
   answerCommit,
+  artifactOf,
   carryOut,
   claim,
   commitOf,
@@ -35,19 +36,8 @@ const limits = { max_steps: 20, timeout_seconds: 600 }
 const terms = { limits, idempotency: null }
 const ids = (principal: Principal, run_id: string) => ({ principal, run_id })
 const file = (path: string, letter: string) => ({ path, sha256: sha(letter), size: 1, mode: 0o644 })
-const artifact = (name: string, storage_key: string) => ({
-  filename: name,
-  file_path: `outputs/${name}`,
-  file_type: 'text/plain',
-  file_size: 2,
-  content_hash: sha('a'),
-  storage_bucket: 'agent-outputs',
-  storage_key,
-  signed_url: 'https://x.example/a',
-  signed_url_expires_at: '2099-01-01T00:00:00.000Z',
-})
 /** A run that has ended, and what it made. */
-async function ended(who: Principal, artifacts: ReturnType<typeof artifact>[] = []): Promise<string> {
+async function ended(who: Principal, artifacts: ReturnType<typeof artifactOf>[] = []): Promise<string> {
   const run = await runWithTools(f, who, [toolStep('a')])
   await carryOut(f, run, 2, toolCommit({ artifacts }))
   await carryOut(f, run, 3, answerCommit())
@@ -428,14 +418,14 @@ describe('delete', () => {
 
   it("lists the outputs in the user's own folder that no other run shows", async () => {
     const [who, other] = [someone(), someone()]
-    const own = (name: string) => artifact(name, `${who.sub}/${name}`)
+    const own = (name: string) => artifactOf(name, `${who.sub}/${name}`)
     const run = await ended(who, [
       own('mine'),
       own('shared'),
       own('foreign'),
       own('bucket'),
       { ...own('moved'), storage_bucket: 'elsewhere' },
-      artifact('theirs', `${other.sub}/theirs`),
+      artifactOf('theirs', `${other.sub}/theirs`),
     ])
     await ended(who, [own('shared'), { ...own('bucket'), storage_bucket: 'elsewhere' }])
     // that another user's row names the same key keeps nothing
@@ -447,7 +437,7 @@ describe('delete', () => {
 
   it('of what is listed already is no fault', async () => {
     const who = someone()
-    const run = await ended(who, [artifact('a', `${who.sub}/a`)])
+    const run = await ended(who, [artifactOf('a', `${who.sub}/a`)])
     const kept = await withFile(who, '8')
     await f.sql(
       `insert into private.objects_to_remove (bucket, name) values ('agent-outputs', $1), ('agent-workspaces', $2)`,
@@ -592,7 +582,7 @@ describe('what the sweeper removes', () => {
     await expireAndMark(
       await ended(
         who,
-        ['expired', 'marked'].map((name) => artifact(name, name)),
+        ['expired', 'marked'].map((name) => artifactOf(name, name)),
       ),
     )
     const both = async () => [await left(who, 'agent_runs'), await left(who, 'agent_artifacts')]
@@ -612,7 +602,7 @@ describe('what the sweeper removes', () => {
     await retire(1000)
     await ended(who)
     const run = await runWithTools(f, who, [toolStep('a'), toolStep('b')])
-    await carryOut(f, run, 2, toolCommit({ artifacts: ['expired', 'marked'].map((n) => artifact(n, n)) }))
+    await carryOut(f, run, 2, toolCommit({ artifacts: ['expired', 'marked'].map((n) => artifactOf(n)) }))
     await expireAndMark(run)
     await mark(run)
     expect(await retire(1000)).toEqual({ removed: 0, failed: 0 })
@@ -644,7 +634,7 @@ describe('what the sweeper removes', () => {
 
   it('of artifacts is what lies in the own folder of outputs, where nobody of this user shows it', async () => {
     const [who, other] = [someone(), someone()]
-    const own = (name: string) => artifact(name, `${who.sub}/${name}`)
+    const own = (name: string) => artifactOf(name, `${who.sub}/${name}`)
     const run = await ended(who, [
       own('mine'),
       own('twice'),
@@ -654,7 +644,7 @@ describe('what the sweeper removes', () => {
       own('foreign'),
       own('bucket'),
       { ...own('moved'), storage_bucket: 'elsewhere' },
-      artifact('theirs', `${other.sub}/theirs`),
+      artifactOf('theirs', `${other.sub}/theirs`),
     ])
     await ended(who, [own('shared'), { ...own('bucket'), storage_bucket: 'elsewhere' }])
     // that another user's row names the same key keeps nothing
@@ -691,7 +681,7 @@ describe('what the sweeper removes', () => {
     const who = someone()
     await retire(1000)
     await ended(who)
-    const run = await ended(who, [artifact('expired', 'expired')])
+    const run = await ended(who, [artifactOf('expired', 'expired')])
     await (what === 'run' ? mark(run) : expireAndMark(run))
     const clients = [1, 2].map(() => new pg.Client({ connectionString: f.database.url('postgres') }))
     const [holder, sweeper] = clients
