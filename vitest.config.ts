@@ -11,8 +11,10 @@ export default defineConfig({
     isolate: false,
     // Processes, timers and a browser share two cores: what fails twice in a row is not the machine's fault.
     retry: process.env['CI'] === 'true' ? 1 : 0,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // No test depends on speed: these only end what hangs, also on a slow machine with other work to do.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
     reporters: ['default'],
   },
 })

@@ -15,9 +15,8 @@ test.each([
   expect(cleanText(text)).toBe(clean)
 })
 
-test('a megabyte of escape characters takes no time', () => {
-  const started = performance.now()
-  cleanText('\u001B['.repeat(500_000))
-  cleanText('\u001B]'.repeat(500_000))
-  expect(performance.now() - started).toBeLessThan(1_000)
+// with quadratic work it would take hours
+test('a megabyte of escape characters is cleaned like a few', () => {
+  expect(cleanText('\u001B['.repeat(500_000))).not.toContain('\u001B')
+  expect(cleanText('\u001B]'.repeat(500_000))).not.toContain('\u001B')
 })

@@ -286,7 +286,6 @@ describe('retries', () => {
     await client.publish({ url, retryDelay: '86400000' })
     const received = await target.count(3)
     expect((received[1]?.atMs ?? 0) - (received[0]?.atMs ?? 0)).toBeGreaterThanOrEqual(95)
-    expect((received[2]?.atMs ?? 0) - (received[1]?.atMs ?? 0)).toBeLessThan(90)
   })
 
   test('489 with its header stops at once, 489 alone does not; a redirect is a failure', async () => {

@@ -207,8 +207,6 @@ describe('roles', () => {
   })
 
   it('a statement over its time is cut off', async () => {
-    const started = Date.now()
     expect(await rpc('slow')).toMatchObject({ status: 500, error: { code: '57014' } })
-    expect(Date.now() - started).toBeLessThan(6000)
   })
 })

@@ -75,21 +75,23 @@ describe('over a server that misbehaves', () => {
     const { url, paths } = await serve(() => {})
     const warnings: unknown[] = []
     const log = { warn: (fields: unknown) => warnings.push(fields) } as unknown as Log
-    const cache = createCache({ url, token, timeoutMs: 60, breakerMs: 200, log })
-    const started = performance.now()
+    const cache = createCache({ url, token, timeoutMs: 60, breakerMs: 3_600_000, log })
     await cache.publish('c', ['secret text'])
-    expect(performance.now() - started).toBeLessThan(500)
-    const quick = performance.now()
     for (let i = 0; i < 100; i += 1) await cache.publish('c', ['x'])
     expect(await cache.hasFlag('f')).toBe(false)
-    expect(performance.now() - quick).toBeLessThan(50)
     expect(paths.length).toBe(1)
-    await new Promise((resolve) => setTimeout(resolve, 210))
-    await cache.publish('c', ['x'])
-    expect(paths.length).toBe(2)
     // Said once, and without what was sent.
     expect(warnings.length).toBe(1)
     expect(JSON.stringify(warnings)).not.toContain('secret')
+  })
+
+  test('when the breaker has been open for its time, the server is asked again', async () => {
+    const { url, paths } = await serve(() => {})
+    const cache = createCache({ url, token, timeoutMs: 60, breakerMs: 20 })
+    await cache.publish('c', ['x'])
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    await cache.publish('c', ['x'])
+    expect(paths.length).toBe(2)
   })
 
   test('publishes many messages in one round trip, big ones too, and prints nothing', async () => {
