@@ -1,8 +1,14 @@
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
+
+/** Proofs of the step protocol: minutes of computing each. `npm run test:proofs` runs them, `npm test` everything else. */
+const PROOFS = 'test/{model,sim,crash}/**/*.test.ts'
+const ALL = '{shared,functions,dev,client,test,knative}/**/*.test.ts'
+const tier = process.env['TEST_TIER']
 
 export default defineConfig({
   test: {
-    include: ['{shared,functions,dev,client,test,knative}/**/*.test.ts'],
+    include: [tier === 'proofs' ? PROOFS : ALL],
+    exclude: [...configDefaults.exclude, ...(tier === 'quick' ? [PROOFS] : [])],
     globalSetup: ['test/postgres.setup.ts'],
     // Files share a process: isolation costs a second a file and buys nothing where no module keeps state.
     pool: 'threads',

@@ -73,19 +73,22 @@ interface Report {
 const { values, positionals } = parseArgs({
   options: {
     full: { type: 'boolean', default: false },
+    proofs: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
   allowPositionals: true,
 })
 if (values.help) {
-  console.log(`npm test                lint, types, import rule, unused code, then every test
-npm test -- PATH …      only the tests whose file name holds one of these
-npm run test:full       the same with all seeds of the random suites`)
+  console.log(`npm test                lint, types, import rule, unused code, then every test but the proofs
+npm test -- PATH …      only the tests whose file name holds one of these, proofs included
+npm run test:proofs     the proofs of the step protocol: model, simulation, crash exploration, each a share of the whole
+npm run test:full       everything, with all seeds of the random suites`)
   process.exit(0)
 }
 
 let failed = 0
-if (positionals.length === 0) {
+const withChecks = positionals.length === 0 && !values.proofs
+if (withChecks) {
   const checks = await Promise.all(
     CHECKS.map(async (check) => ({ ...check, ...(await run(check.command, check)) })),
   )
@@ -102,6 +105,7 @@ const dir = await mkdtemp(join(tmpdir(), 'agent-functions-report-'))
 const report = join(dir, 'report.json')
 try {
   if (values.full) process.env.TEST_FULL = '1'
+  process.env.TEST_TIER = values.proofs ? 'proofs' : values.full || positionals.length > 0 ? 'all' : 'quick'
   const { status } = await run(
     [
       bin('vitest/vitest.mjs'),
@@ -120,7 +124,7 @@ try {
     (text) => JSON.parse(text) as Report,
     () => undefined,
   )
-  const checks = positionals.length === 0 ? CHECKS.length : 0
+  const checks = withChecks ? CHECKS.length : 0
   const passed = (counts?.numPassedTests ?? 0) + checks - failed
   const failures =
     (counts?.numFailedTests ?? 0) + failed + (status !== 0 && (counts?.numFailedTests ?? 0) === 0 ? 1 : 0)

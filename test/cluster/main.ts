@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -23,18 +24,37 @@ How much of a figure is taken:
   CLUSTER_COLD_ROUNDS   cold requests of each function (default 10)
   CLUSTER_TOOL_STEPS, CLUSTER_TOOL_SECONDS   the run whose tools sleep (default 20 of 30 s)
   CLUSTER_IDLE_SECONDS  idle time with a waiting run (default 90; an hour is 3600)
-  CLUSTER_ROLLOUT_RUNS  runs that are live while a revision rolls out (default 20)`)
+  CLUSTER_ROLLOUT_RUNS  runs that are live while a revision rolls out (default 20)
+For scripts:
+  CLUSTER_FAILED_FILE   file that gets the name of each test file that failed, a line each`)
   process.exit(0)
 }
 if (!process.env['KUBECONFIG']) {
   console.log('test:cluster skipped: KUBECONFIG names no cluster')
   process.exit(0)
 }
+/** Vitest's report, and from it a line for each file that failed: for whoever repeats those. */
+const failedFile = process.env['CLUSTER_FAILED_FILE']
+const report = failedFile === undefined ? undefined : `${failedFile}.json`
+
+function writeFailed(path: string): void {
+  if (failedFile === undefined || !existsSync(path)) return
+  const { testResults } = JSON.parse(readFileSync(path, 'utf8')) as {
+    testResults: { name: string; status: string }[]
+  }
+  const failed = testResults
+    .filter(({ status }) => status !== 'passed')
+    .map(({ name }) => relative(ROOT, name))
+  writeFileSync(failedFile, failed.map((name) => `${name}\n`).join(''))
+  rmSync(path)
+}
+
 const child = spawn(
   process.execPath,
   [
     join(ROOT, 'node_modules/vitest/vitest.mjs'),
     'run',
+    ...(report === undefined ? [] : ['--reporter=verbose', '--reporter=json', `--outputFile=${report}`]),
     '--config',
     join(import.meta.dirname, 'vitest.config.ts'),
     ...positionals,
@@ -43,5 +63,6 @@ const child = spawn(
 )
 child.on('exit', (code) => {
   process.exitCode = code ?? 1
+  if (report !== undefined) writeFailed(report)
 })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
