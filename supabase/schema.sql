@@ -457,7 +457,7 @@ private.add_messages(p_run uuid, p_step_number integer, p_step uuid, p_messages 
 private.add_steps(p_run uuid, p_steps jsonb, p_due timestamp with time zone) agent_engine, invoker, nobody else, 8b05f842bf578f92ee35072b70b41647
 private.answer_approval(p_run uuid, p jsonb) agent_engine, definer, agent_front, e9e1184e3e8d3ecb2606cfdbe83828b7
 private.apply_commit(p_run uuid, p_step_number integer, c jsonb) agent_engine, invoker, nobody else, f84e586a6950a44615e0ed57f19c0cef
-private.apply_commit(p_run uuid, p_step_number integer, c jsonb, p_burst jsonb) agent_engine, invoker, nobody else, b3deb85c7ba121c180591f489b5ae7da
+private.apply_commit(p_run uuid, p_step_number integer, c jsonb, p_burst jsonb) agent_engine, invoker, nobody else, 43494959e8de0f48f49a8b383ec895a3
 private.ask_approvals(p_run uuid, p_first integer, p_steps jsonb) agent_engine, invoker, nobody else, 46459a94890d8eb97c68e8c770bcb5d8
 private.awaited(p jsonb) agent_engine, invoker, nobody else, 8da143d2ca4842adf0042d795a54ac2e
 private.balance_violations(p_user uuid) agent_engine, invoker stable, postgres, bcb2d0d68f63551f86365fe5df253f55

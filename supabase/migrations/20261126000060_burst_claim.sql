@@ -314,13 +314,13 @@ begin
     v_added := jsonb_array_length(v_next -> 'steps');
     if v_run.next_step + v_added > v_run.max_steps then
       v_kind := 'fail';
-      v_next := jsonb_build_object('code', 'STEP_LIMIT', 'message', 'The run reached its limit of ' || v_run.max_steps || ' steps.');
+      v_next := jsonb_build_object('code', 'STEP_LIMIT', 'message', 'The run reached its limit of ' || v_run.max_steps || ' steps. Its messages and files are kept: fork it to go on from there, or start a run with a smaller task.');
       v_added := 0;
     else
       v_settled := private.move_credit(v_run.user_id, private.cost_of(v_next -> 'steps'), v_charged);
       if not v_settled then
         v_kind := 'fail';
-        v_next := jsonb_build_object('code', 'INSUFFICIENT_CREDITS', 'message', 'Insufficient credits to continue.');
+        v_next := jsonb_build_object('code', 'INSUFFICIENT_CREDITS', 'message', 'Insufficient credits to continue. The messages and files of the run are kept: fork it to go on from there when there is credit again.');
         v_added := 0;
       else
         v_due := case when v_kind <> 'steps' or v_row.status = 'paused' then null else v_now end;

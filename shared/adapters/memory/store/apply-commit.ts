@@ -193,10 +193,17 @@ function scheduleNext(
   const following = followingOf(tables, commit)
   if (following.kind === 'nothing' || following.kind === 'end') return { following, publications: [] }
   if (run.next_step + following.steps.length > run.max_steps)
-    return fails('STEP_LIMIT', `The run reached its limit of ${run.max_steps} steps.`)
+    return fails(
+      'STEP_LIMIT',
+      `The run reached its limit of ${run.max_steps} steps. Its messages and files are kept: fork it to go on from there, or start a run with a smaller task.`,
+    )
   const due = following.kind !== 'steps' || run.status === 'paused' ? null : now
   const publications = addSteps(db, tables, following.steps, due)
-  if (publications === null) return fails('INSUFFICIENT_CREDITS', 'Insufficient credits to continue.')
+  if (publications === null)
+    return fails(
+      'INSUFFICIENT_CREDITS',
+      'Insufficient credits to continue. The messages and files of the run are kept: fork it to go on from there when there is credit again.',
+    )
   if (following.steps[0]?.kind === 'tool') run.group_open = following.steps.length
   return { following, publications }
 }
