@@ -68,12 +68,13 @@ module.exports = {
       ['supabase', '@supabase/'],
       ['upstash', '@upstash/redis'],
       ['qstash', '@upstash/qstash'],
-      ['jose', 'jose'],
+      // QStash signs with a JWT too
+      ['(jose|qstash)', 'jose'],
       ['pino', 'pino'],
       ['postgres', 'pg(/|-)'],
       ['kubernetes', '@kubernetes/'],
     ].map(([folder, name]) => ({
-      name: `sdk-only-in-${folder}`,
+      name: `${name.replaceAll(/[^\w@-]+/g, '-')}-only-in-${folder}`,
       severity: 'error',
       from: {
         path: '^(shared|functions)/',
